@@ -1,0 +1,1 @@
+"""What is on the host, whose it is, and what may be removed."""

@@ -1,0 +1,1 @@
+"""What a program inside a run imports."""

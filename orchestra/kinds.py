@@ -1,0 +1,240 @@
+"""The nouns that every layer shares: families, kinds, specs, identities. Frozen data, no behaviour but equality.
+
+Nothing here touches the kernel. `Spec` says what to make, `Handle` what was made, `Stat` what is there now,
+and `Identity` is the part of a `Stat` that proves that two sightings are of one object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+
+class Family(StrEnum):
+    """Which interface an object belongs to."""
+
+    POSIX = "posix"
+    SYSV = "sysv"
+    FILE = "file"
+    MEMFD = "memfd"
+    ANONYMOUS = "anonymous"
+    FIFO = "fifo"
+
+
+class Kind(StrEnum):
+    """What an object is for."""
+
+    QUEUE = "queue"
+    SEGMENT = "segment"
+    SEMAPHORE = "semaphore"
+    PIPE = "pipe"
+
+
+# The ten combinations that exist, in the order tables and documents show them.
+OBJECT_KINDS: tuple[tuple[Family, Kind], ...] = (
+    (Family.POSIX, Kind.QUEUE),
+    (Family.POSIX, Kind.SEGMENT),
+    (Family.POSIX, Kind.SEMAPHORE),
+    (Family.SYSV, Kind.QUEUE),
+    (Family.SYSV, Kind.SEGMENT),
+    (Family.SYSV, Kind.SEMAPHORE),
+    (Family.FILE, Kind.SEGMENT),
+    (Family.MEMFD, Kind.SEGMENT),
+    (Family.ANONYMOUS, Kind.PIPE),
+    (Family.FIFO, Kind.PIPE),
+)
+
+
+class Access(StrEnum):
+    """What a process may do with an object it uses."""
+
+    READ = "read"
+    WRITE = "write"
+    READ_WRITE = "read-write"
+
+
+class OnDown(StrEnum):
+    """What happens to an object when its run is torn down."""
+
+    REMOVE = "remove"
+    KEEP = "keep"
+    KEEP_ON_FAILURE = "keep-on-failure"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """How to address one object: by name (POSIX, file, FIFO: absolute path) or by System V id or key."""
+
+    family: Family
+    kind: Kind
+    name: str | None = None
+    id: int | None = None  # 0 is a valid id: compare with None
+    key: int | None = None  # unsigned 32 bit; 0 is IPC_PRIVATE, shared by many objects, never an address
+
+    def __str__(self) -> str:
+        """Return the command line's spelling, e.g. `posix-queue:/jobs`, `sysv-segment:32769`."""
+        label = f"{self.family}-{self.kind}"
+        if self.family in (Family.FILE, Family.FIFO):
+            label = {"file": "file-segment", "fifo": "fifo"}[self.family]
+        if self.name is not None:
+            return f"{label}:{self.name}"
+        if self.id is not None:
+            return f"{label}:{self.id}"
+        return f"{label}:{self.key:#010x}" if self.key is not None else label
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """The initial content of a segment: exactly one of the three, or zeros when all are None."""
+
+    text: str | None = None
+    hex: str | None = None
+    file: str | None = None  # absolute path
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One object to create. Sizes are bytes, `mode` holds permission bits only and is exact (umask undone)."""
+
+    family: Family
+    kind: Kind
+    name: str | None = None  # POSIX "/name", absolute path for file and fifo; label of a memfd; None for SysV, pipe
+    key: int | None = None  # SysV only; 0 = IPC_PRIVATE
+    mode: int = 0o600
+    owner: int | None = None  # uid to hand the object to
+    group: int | None = None
+    max_messages: int | None = None  # POSIX queue: mq_maxmsg
+    message_size: int | None = None  # POSIX queue: mq_msgsize
+    capacity: int | None = None  # SysV queue: msg_qbytes
+    size: int | None = None  # segments
+    fill: Fill | None = None
+    values: tuple[int, ...] = ()  # semaphores: one per member of the set; POSIX exactly one
+
+    @property
+    def ref(self) -> ObjectRef:
+        """The address this object will have (its id is not known yet)."""
+        return ObjectRef(self.family, self.kind, name=self.name, key=self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What must match for two sightings to be the same object. Fields that do not apply are None.
+
+    System V: boot id + IPC namespace + kind + id, and key (or 0 once marked for removal), cuid, cgid,
+    size or nsems, a segment's cpid. POSIX segment, semaphore, file, FIFO: st_dev + st_ino + birth time.
+    POSIX queue, memfd, pipe: st_dev + st_ino. ctime moves (SETVAL, ftruncate) and is not part of it.
+    """
+
+    family: Family
+    kind: Kind
+    boot_id: str | None = None
+    ipc_ns: int | None = None  # inode of /proc/self/ns/ipc
+    id: int | None = None
+    key: int | None = None
+    cuid: int | None = None
+    cgid: int | None = None
+    size: int | None = None  # SysV segment: shm_segsz
+    nsems: int | None = None
+    cpid: int | None = None
+    st_dev: int | None = None
+    st_ino: int | None = None
+    birth_ns: int | None = None  # statx btime; None where the file system has none
+
+    def is_same(self, other: Identity) -> bool:
+        """Whether `other`, seen now, is the object that this identity was taken from."""
+        for item in fields(self):
+            mine, theirs = getattr(self, item.name), getattr(other, item.name)
+            if mine == theirs or (item.name == "key" and theirs == 0):  # IPC_RMID with attachments zeroes the key
+                continue
+            return False
+        return True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields that apply, JSON-ready."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Identity:
+        """Rebuild what `to_json` gave."""
+        return cls(**{**data, "family": Family(data["family"]), "kind": Kind(data["kind"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """A freshly created object: its full address, its identity, and the descriptors that keep a nameless one alive."""
+
+    ref: ObjectRef
+    identity: Identity
+    fds: tuple[int, ...] = ()  # memfd: (fd,) read-write; anonymous pipe: (read end, write end); else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """One object as the kernel shows it now."""
+
+    ref: ObjectRef
+    identity: Identity
+    mode: int  # permission bits only
+    uid: int
+    gid: int
+    size: int | None = None  # bytes: segment size; SysV queue: msg_qbytes; POSIX queue: maxmsg * msgsize
+    marked: bool = False  # SysV segment marked for removal (SHM_DEST), dies with its last detach
+    attached: int | None = None  # SysV segment: shm_nattch (mappings, not processes)
+    members: int | None = None  # semaphores in the set
+    fields: dict[str, int | str | list[int]] = field(default_factory=dict)  # C names: "mq_maxmsg", "shm_perm.key"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All objects of one kind on this host, as far as we may look; `why` says what could not be seen."""
+
+    stats: tuple[Stat, ...]
+    complete: bool = True
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that has an object open, mapped, attached, or is blocked on it."""
+
+    pid: int
+    command: str
+    how: str  # "open", "mapped", "attached" or "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class Holders:
+    """Who holds an object. `complete` is False when processes could not be looked into: then never say "nobody"."""
+
+    holders: tuple[Holder, ...]
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class KernelLimits:
+    """Limits that a whole-file check needs, read once; None = not readable. Bytes unless a count."""
+
+    mq_msg_max: int | None = None
+    mq_msgsize_max: int | None = None
+    mq_queues_max: int | None = None
+    rlimit_msgqueue: int | None = None  # bytes per real uid; None = unlimited or unknown
+    msgmax: int | None = None
+    msgmnb: int | None = None
+    msgmni: int | None = None
+    shmmax: int | None = None
+    shmmni: int | None = None
+    shmall_pages: int | None = None
+    semmsl: int | None = None
+    semmns: int | None = None
+    semmni: int | None = None
+    semvmx: int = 32767
+    page_size: int = 4096
+    shm_free: int | None = None  # bytes free on /dev/shm
+    shm_mounted: bool = True
+    cap_sys_resource: bool = False  # in this process's effective set: lifts the mqueue and msgmnb limits
+    queues_now: int | None = None  # how many of each exist in this namespace already
+    sysv_queues_now: int | None = None
+    sysv_segments_now: int | None = None
+    sysv_sets_now: int | None = None
+    sysv_semaphores_now: int | None = None

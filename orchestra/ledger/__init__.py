@@ -1,0 +1,1 @@
+"""The record of what runs made: rows in SQLite. Knows no kernel."""

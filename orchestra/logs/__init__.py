@@ -1,0 +1,1 @@
+"""Log records: catalogue, capture, store, query."""

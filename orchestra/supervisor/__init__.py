@@ -1,0 +1,1 @@
+"""The guardian and the supervisor: watch one run. Never loads pydantic, yaml or structlog."""
