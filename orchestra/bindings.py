@@ -39,7 +39,7 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
-    """A value that is known only at launch: `${queues.jobs.name}` is ("jobs", "name"), `${replica}` is ("", "replica")."""
+    """A value that is known only at launch: `${queues.jobs.name}` is ("jobs", "name")."""
 
     object: str
     field: str
@@ -95,7 +95,7 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def object_variables(bindings: Sequence[Binding]) -> dict[str, str]:
-    """Return `ORCHESTRA_<OBJECT>`, `_KEY`, `_FD`, `ORCHESTRA_BINDINGS` and the LISTEN_ pair (LISTEN_PID is set after fork)."""
+    """Return `ORCHESTRA_<OBJECT>`, `_KEY`, `_FD`, `ORCHESTRA_BINDINGS`, LISTEN_FDS, LISTEN_FDNAMES (LISTEN_PID: after fork)."""
     env: dict[str, str] = {}
     for binding in bindings:
         base = variable(binding.key)
