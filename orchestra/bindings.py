@@ -95,7 +95,7 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def object_variables(bindings: Sequence[Binding]) -> dict[str, str]:
-    """Return `ORCHESTRA_<OBJECT>`, `_KEY`, `_FD`, `ORCHESTRA_BINDINGS`, LISTEN_FDS, LISTEN_FDNAMES (LISTEN_PID: after fork)."""
+    """Return `ORCHESTRA_<OBJECT>`, `_KEY`, `_FD`, `ORCHESTRA_BINDINGS`, LISTEN_FDS, LISTEN_FDNAMES; not LISTEN_PID."""
     env: dict[str, str] = {}
     for binding in bindings:
         base = variable(binding.key)
