@@ -1,0 +1,40 @@
+"""Where the command line starts. Decides what must happen before anything heavy is imported.
+
+`--version` answers from this package alone. `up` forks the guardian first: a process that already loaded pydantic
+and yaml would carry their memory through the whole run, and forking it would copy it. While this process imports
+and validates, the guardian imports what it needs; when no plan comes it leaves without a trace.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from orchestra import __version__
+
+_ASKS_ONLY = frozenset({"--dry-run", "--help", "-h"})
+
+
+def main() -> None:
+    """Run one command and end this process with its exit status."""
+    try:
+        code = _run(sys.argv[1:])
+    except KeyboardInterrupt:  # Ctrl-C while importing: nothing was started
+        code = 130
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        sys.stdout.write(f"orchestra {__version__}\n")
+        return 0
+    if arguments[:1] == ["up"] and not _ASKS_ONLY.intersection(arguments):
+        from orchestra.supervisor.launch import prefork
+
+        prefork()
+    from orchestra.cli.app import main as run
+
+    return run(arguments)
+
+
+if __name__ == "__main__":
+    main()
