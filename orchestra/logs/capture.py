@@ -1,0 +1,196 @@
+"""What a child writes, turned into log lines by the chunk instead of by the line.
+
+A pipe delivers chunks of up to 64 KiB. Three ways lead from a chunk to its lines, the cheapest that fits is taken:
+
+1. One `bytes.translate` proves that no byte needs escaping, one `bytes.replace` puts the end of one record and the
+   beginning of the next in place of every newline. No Python code runs per line.
+2. Quotes, backslashes, tabs, escapes, in valid UTF-8: json's own string encoder escapes the whole chunk in one call.
+3. Line by line, where a line begins with `{` (it may be a JSON object) or the chunk is not valid UTF-8.
+
+What a record says about a line beyond its text stands in `data`:
+
+- `continued: true`: the line was longer than 64 KiB and goes on in the next record of this stream. The cut never
+  divides a UTF-8 sequence.
+- `unterminated: true`: the stream ended without a newline after this line.
+- `base64`: the line is not valid UTF-8; these are its bytes, while `message` shows U+FFFD in place of bad ones.
+
+A line ends at the newline (0x0a) and nowhere else: the carriage return of CRLF is the last character of `message`.
+So joining messages, with a newline after each that is neither continued nor unterminated, gives back the stream.
+
+A line that is a JSON object from its first byte gives its parts instead: `message` from message, msg or event (the
+first that is a string; else the raw line), `level` if it is a known word, `data` = its `data` if that is all that is
+left, else all other keys. Text that json would not give back (duplicate keys, NaN, lone surrogates, numbers beyond a
+double) is not such a line: it stays as it was written.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from json.encoder import encode_basestring
+from typing import Any, Final
+
+LINE_LIMIT: Final = 64 * 1024  # bytes of one line in one record
+
+_ESCAPED: Final = frozenset(range(0x20)) - {0x0A} | {0x22, 0x5C}  # RFC 8259 section 7; newlines become records
+_PLAIN: Final = bytes(sorted(set(range(256)) - _ESCAPED))
+_MESSAGE_KEYS: Final = ("message", "msg", "event")
+
+# What programs call their levels, as the word that we store.
+KNOWN_LEVELS: Final = {
+    "trace": "debug",
+    "debug": "debug",
+    "info": "info",
+    "notice": "info",
+    "warn": "warning",
+    "warning": "warning",
+    "err": "error",
+    "error": "error",
+    "exception": "error",
+    "critical": "critical",
+    "fatal": "critical",
+}
+
+
+class Capture:
+    """One stream of one process. Holds at most one unfinished line of 64 KiB.
+
+    `stream` is `stdout` or `stderr`; the timestamps given are those of the read, in the form of `encode.now_text`.
+    """
+
+    __slots__ = ("_continuing", "_identity", "_tail")
+
+    def __init__(self, *, run: str, process: str, replica: int | None, pid: int, stream: str) -> None:
+        identity = {"run": run, "process": process, "replica": replica, "pid": pid, "stream": stream}
+        shown = {name: value for name, value in identity.items() if value is not None}
+        self._identity = "," + json.dumps(shown, ensure_ascii=False, separators=(",", ":"))[1:-1]
+        self._tail = b""
+        self._continuing = False  # the tail is the rest of a line whose beginning is already logged
+
+    @property
+    def pending(self) -> int:
+        """Bytes read that are not in any record yet: an unfinished line."""
+        return len(self._tail)
+
+    def feed(self, chunk: bytes, timestamp: str) -> bytes:
+        """Take what one read returned; return the records of all lines that are complete now."""
+        if len(chunk) <= LINE_LIMIT:
+            return self._feed(chunk, timestamp)
+        slices = (chunk[start : start + LINE_LIMIT] for start in range(0, len(chunk), LINE_LIMIT))
+        return b"".join([self._feed(piece, timestamp) for piece in slices])
+
+    def close(self, timestamp: str) -> bytes:
+        """Take the end of the stream; return the record of an unterminated last line, if there is one."""
+        tail, self._tail, self._continuing = self._tail, b"", False
+        return self._record(tail, timestamp, unterminated=True) if tail else b""
+
+    def _feed(self, chunk: bytes, timestamp: str) -> bytes:
+        end = chunk.rfind(b"\n")
+        if end < 0:
+            self._tail += chunk
+            return self._cut(timestamp) if len(self._tail) > LINE_LIMIT else b""
+        whole, self._tail = self._tail + chunk[:end], chunk[end + 1 :]
+        # A chunk is no longer than a line may be, so only the line that began before it can be too long.
+        if not self._continuing and (len(whole) <= LINE_LIMIT or -1 < whole.find(b"\n") <= LINE_LIMIT):
+            return self._lines(whole, timestamp)
+        first, newline, rest = whole.partition(b"\n")
+        records = self._finish(first, timestamp)
+        return records + self._lines(rest, timestamp) if newline else records
+
+    def _cut(self, timestamp: str) -> bytes:
+        # Log the beginning of a line that is too long for one record; keep at most LINE_LIMIT bytes.
+        records = []
+        while len(self._tail) > LINE_LIMIT:
+            end = _boundary(self._tail)
+            records.append(self._record(self._tail[:end], timestamp, continued=True))
+            self._tail = self._tail[end:]
+            self._continuing = True
+        return b"".join(records)
+
+    def _finish(self, line: bytes, timestamp: str) -> bytes:
+        # The end of a long line has come. Its rest is text even if it begins like a JSON object.
+        after, self._tail = self._tail, line
+        records = self._cut(timestamp)
+        records += self._record(self._tail, timestamp)
+        self._tail, self._continuing = after, False
+        return records
+
+    def _lines(self, whole: bytes, timestamp: str) -> bytes:
+        # `whole` is one or more complete lines, without the last newline, each within LINE_LIMIT.
+        if b"{" in whole and (whole.startswith(b"{") or b"\n{" in whole):
+            return b"".join([self._line(line, timestamp) for line in whole.split(b"\n")])
+        head = f'{{"timestamp":"{timestamp}","message":"'
+        foot = f'"{self._identity}}}\n'
+        try:
+            if not whole.translate(None, _PLAIN):
+                if not whole.isascii():
+                    whole.decode()
+                return b"".join((head.encode(), whole.replace(b"\n", (foot + head).encode()), foot.encode()))
+            text = whole.decode()
+        except UnicodeDecodeError:
+            return b"".join([self._line(line, timestamp) for line in whole.split(b"\n")])
+        # The encoder would escape newlines too, and then `\n` that the child wrote looks the same: take another mark.
+        mark = "\x7f" if "\x7f" not in text else "\ud800"  # no decoded UTF-8 holds a surrogate
+        escaped = encode_basestring(text.replace("\n", mark))[1:-1]
+        return f"{head}{escaped.replace(mark, foot + head)}{foot}".encode()
+
+    def _line(self, line: bytes, timestamp: str) -> bytes:
+        if line.startswith(b"{") and (parts := _json_parts(line)):
+            level, message, data = parts
+            return f'{{"timestamp":"{timestamp}"{level},"message":{message}{self._identity}{data}}}\n'.encode()
+        return self._record(line, timestamp)
+
+    def _record(self, line: bytes, timestamp: str, **notes: Any) -> bytes:
+        try:
+            text = line.decode()
+        except UnicodeDecodeError:
+            text = line.decode("utf-8", "replace")
+            notes["base64"] = b64encode(line).decode()
+        data = f',"data":{json.dumps(notes, separators=(",", ":"))}' if notes else ""
+        return f'{{"timestamp":"{timestamp}","message":{encode_basestring(text)}{self._identity}{data}}}\n'.encode()
+
+
+def _boundary(line: bytes) -> int:
+    # Where to cut a line longer than LINE_LIMIT: not before a continuation byte (10xxxxxx); UTF-8 has 3 in a row at most.
+    for end in range(LINE_LIMIT, LINE_LIMIT - 4, -1):
+        if line[end] & 0xC0 != 0x80:
+            return end
+    return LINE_LIMIT
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("duplicate key")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_LOAD: Final = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constant).decode
+_DUMP: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def _json_parts(line: bytes) -> tuple[str, str, str] | None:
+    # The level, message and data of a line that is a JSON object, as JSON text to put into a record; None if it is not.
+    try:
+        text = line.decode()
+        found = _LOAD(text)
+        message = text
+        for key in _MESSAGE_KEYS:
+            if isinstance(found.get(key), str):
+                message = found.pop(key)
+                break
+        level = found.get("level")
+        word = KNOWN_LEVELS.get(level.lower()) if isinstance(level, str) else None
+        if word:
+            del found["level"]
+        data = found["data"] if len(found) == 1 and "data" in found else found
+        shown = f',"data":{_DUMP(data)}' if found else ""
+        message = encode_basestring(message)
+        (message + shown).encode()  # a lone surrogate cannot be written as UTF-8
+    except (ValueError, RecursionError):
+        return None
+    return f',"level":"{word}"' if word else "", message, shown

@@ -1,0 +1,206 @@
+"""Every event that orchestra itself logs: its id, level, words and fields. Pure data; the reference page is made of it.
+
+An id is stable: once published it keeps its meaning. The message is for people and may change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+# Words that a record's `level` may hold, least severe first.
+LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+
+# Fields that stand beside `event` in a record; every other field goes into its `data`.
+TOP_FIELDS: Final = ("run", "process", "replica", "pid", "object", "stream")
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """One kind of event.
+
+    `message` is a str.format template over the fields, `run`, and two words made for it: `{who}`, the process with
+    its replica, and `{how}`, how it ended. `fields` maps a name to the type a reader can rely on; a name that ends
+    in `?` in the table below may be left out.
+    """
+
+    level: str
+    message: str
+    about: str
+    fields: Mapping[str, str]
+
+    @property
+    def required(self) -> frozenset[str]:
+        """Names of the fields that every record of this event has."""
+        return frozenset(name for name in self.fields if not name.endswith("?"))
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        """Names of all fields, without their marks."""
+        return frozenset(name.rstrip("?") for name in self.fields)
+
+
+_PROCESS: Final = {"process": "string", "replica": "integer"}
+_OBJECT: Final = {"object": "string", "family": "string", "kind": "string", "name?": "string", "id?": "integer"}
+
+EVENTS: Final[Mapping[str, EventType]] = {
+    # -- the run ------------------------------------------------------------------------------------------------
+    "run.started": EventType(
+        "info",
+        "run {run} of {instance} started",
+        "The supervisor runs and begins to create the objects.",
+        {"instance": "string", "topology": "string", "file": "string", "pid": "integer"},
+    ),
+    "run.stop_requested": EventType(
+        "info",
+        "stop requested by {by}",
+        "Somebody asked for an end: a signal to the foreground command, `down`, or a closed terminal.",
+        {"by": "string", "leak?": "boolean"},
+    ),
+    "run.stopping": EventType(
+        "info",
+        "stopping: {reason}",
+        "From here on nothing new starts and what runs is stopped in order.",
+        {"reason": "string"},
+    ),
+    "run.ended": EventType(
+        "info",
+        "run {run} ended: {state}",
+        "The last event of a run: every process has ended and the objects are dealt with.",
+        {"state": "string", "exit_code": "integer", "seconds?": "number", "failed?": "array"},
+    ),
+    # -- objects ------------------------------------------------------------------------------------------------
+    "object.created": EventType(
+        "info", "created {family} {kind} {object}", "An IPC object was made for this run.", _OBJECT
+    ),
+    "object.reused": EventType(
+        "info",
+        "reused {family} {kind} {object}, kept by an earlier run",
+        "An object that an earlier run of the same instance kept is used again, its content untouched.",
+        _OBJECT,
+    ),
+    "object.borrowed": EventType(
+        "info",
+        "using {family} {kind} {object}, which is not ours",
+        "An `external` object, or a file that was there before: used, and never removed by us.",
+        _OBJECT,
+    ),
+    "object.failed": EventType(
+        "error",
+        "could not create {object}: {reason}",
+        "An object could not be made; the run ends before any process starts.",
+        {"object": "string", "family": "string", "kind": "string", "reason": "string", "detail?": "string"},
+    ),
+    "object.removed": EventType(
+        "info", "removed {family} {kind} {object}", "An object of this run was removed.", _OBJECT
+    ),
+    "object.gone": EventType(
+        "warning",
+        "{family} {kind} {object} was already gone",
+        "When it should have been removed the object was not there: somebody else had removed it.",
+        _OBJECT,
+    ),
+    "object.kept": EventType(
+        "info",
+        "kept {family} {kind} {object}: {reason}",
+        "The object stays behind on purpose (`on_down`, `--leak`) and is on record as such.",
+        {**_OBJECT, "reason": "string"},
+    ),
+    "object.left": EventType(
+        "error",
+        "could not remove {family} {kind} {object}: {reason}",
+        "The object should have been removed and still exists; `audit` and `clean` know it.",
+        {**_OBJECT, "reason": "string"},
+    ),
+    # -- processes ----------------------------------------------------------------------------------------------
+    "process.started": EventType(
+        "info", "{who} started as pid {pid}", "A process runs its program.", {**_PROCESS, "pid": "integer"}
+    ),
+    "process.launch_failed": EventType(
+        "error",
+        "{who} could not be started: {reason}",
+        "No process came to be; `stage` says how far the launch got (descriptors, chdir, credentials, exec).",
+        {**_PROCESS, "stage": "string", "errno": "string", "path": "string", "reason": "string"},
+    ),
+    "process.exited": EventType(
+        "info",
+        "{who} {how}",
+        "A process has ended, in any way; the last line it wrote stands before this event.",
+        {**_PROCESS, "pid": "integer", "exit_code?": "integer", "signal?": "string"},
+    ),
+    "process.failed": EventType(
+        "error",
+        "{who} failed: {reason}",
+        "An end that is not a success, and what it means for the run.",
+        {**_PROCESS, "reason": "string", "escalate?": "string"},
+    ),
+    "process.skipped": EventType(
+        "warning",
+        "{who} skipped: {reason}",
+        "The process never starts, because something it depends on failed or the run stops.",
+        {**_PROCESS, "reason": "string"},
+    ),
+    "process.stopping": EventType(
+        "info",
+        "stopping {who} with {signal}",
+        "The stop signal was sent; SIGKILL follows when `grace` seconds have passed.",
+        {**_PROCESS, "pid": "integer", "signal": "string", "grace": "number"},
+    ),
+    "process.killed": EventType(
+        "warning",
+        "{who} sent SIGKILL: {reason}",
+        "The process did not end in time, or there was none left.",
+        {**_PROCESS, "pid": "integer", "reason": "string"},
+    ),
+    # -- what should not happen ---------------------------------------------------------------------------------
+    "supervisor.died": EventType(
+        "critical",
+        "the supervisor died: {how}",
+        "Said by the guardian, which then kills every process of the run.",
+        {"pid": "integer", "exit_code?": "integer", "signal?": "string"},
+    ),
+    "guardian.died": EventType(
+        "critical",
+        "the guardian (pid {pid}) died",
+        "Said by the supervisor, which then stops the run in order.",
+        {"pid": "integer"},
+    ),
+    "descendant.killed": EventType(
+        "warning",
+        "killed pid {pid} ({command}), left over by the run",
+        "A process that descends from this run was still there when it should not be.",
+        {"pid": "integer", "command": "string"},
+    ),
+    "log.lost": EventType(
+        "error",
+        "{lines} lines were lost here: {reason}",
+        "The log could not be written for a while (a full disk); the run went on.",
+        {"lines": "integer", "bytes": "integer", "reason": "string"},
+    ),
+    "ledger.unwritable": EventType(
+        "error",
+        "the ledger cannot be written: {reason}",
+        "What happens from here on may be missing in `ps`, `ls` and `audit`.",
+        {"reason": "string"},
+    ),
+}
+
+
+def markdown() -> str:
+    """Return the reference of all events as a MyST page body: one section an event, in the order of the table."""
+    parts = []
+    for name, event in EVENTS.items():
+        rows = [_row(field, kind) for field, kind in event.fields.items()]
+        parts.append(
+            f"## `{name}`\n\n{event.about}\n\n"
+            f"- level: `{event.level}`\n- message: `{event.message}`\n\n"
+            + "\n".join(["| field | type | where |", "|---|---|---|", *rows])
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(field: str, kind: str) -> str:
+    name = field.rstrip("?")
+    place = f"`{name}`" if name in TOP_FIELDS else f"`data.{name}`"
+    return f"| `{name}` | {kind}{', may be missing' if field.endswith('?') else ''} | {place} |"
