@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import leaks
 
-_WAIT = 5.0  # seconds that a tear-down under way at the end of the session may still take
+_WAIT = 3.0  # seconds that a tear-down under way at the end of the session may still take
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -213,27 +213,37 @@ def _stranger(pid: int, mark: str) -> bool:
 
 
 def ledger_things(folder: Path, after: Snapshot) -> frozenset[Seen]:
-    """Those things of `after` that a ledger anywhere below `folder` has a row for, whatever its state."""
+    """Those things of `after` that a ledger anywhere below `folder` has a row for, even one that says removed."""
     names: set[str] = set()
-    ids: set[tuple[str, str]] = set()
+    keys: set[tuple[str, str, int]] = set()
+    kinds = {"queue": "msg", "segment": "shm", "semaphore": "sem"}
     for path in folder.rglob("ledger.db"):
-        try:
-            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
-                rows = database.execute("SELECT kind, name, id FROM objects").fetchall()
-        except sqlite3.Error:
-            continue  # a test broke it on purpose
-        finally:
-            database.close()
-        for kind, name, number in rows:
+        for kind, name, number, key, state in _rows(path):
             if name:
                 names.add(name)
-            if number is not None:
-                ids.add(({"queue": "msg", "segment": "shm", "semaphore": "sem"}[kind], str(number)))
-    return frozenset(
-        thing
-        for thing in after.things
-        if thing.name.replace("/sem.", "/", 1) in names or (thing.kind.removeprefix("sysv-"), thing.name) in ids
-    )
+            if number is not None and (key or state in {"intended", "live", "kept"}):
+                keys.add((kinds[kind], str(number), (key or 0) & 0xFFFFFFFF))
+    return frozenset(thing for thing in after.things if _file_name(thing) in names or _sysv_key(thing) in keys)
+
+
+def _rows(path: Path) -> list[tuple[str, str | None, int | None, int | None, str]]:
+    database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        return database.execute("SELECT kind, name, id, ipc_key, state FROM objects").fetchall()
+    except sqlite3.Error:
+        return []  # a test broke it on purpose
+    finally:
+        database.close()
+
+
+def _file_name(thing: Seen) -> str:
+    return thing.name.replace("/sem.", "/", 1) if thing.kind in {"shm", "posix-queue"} else ""
+
+
+def _sysv_key(thing: Seen) -> tuple[str, str, int] | None:
+    if not thing.kind.startswith("sysv-"):
+        return None
+    return (thing.kind.removeprefix("sysv-"), thing.name, thing.key[0] & 0xFFFFFFFF)
 
 
 @contextmanager
