@@ -1,0 +1,103 @@
+"""What the shell offers on Tab: instances, processes, objects, files. Reads only the ledger; never fails aloud."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from orchestra.errors import OrchestraError
+
+if TYPE_CHECKING:
+    from orchestra.cli.state import State
+
+_ENDINGS = (".yaml", ".json")
+
+
+def instances(incomplete: str) -> list[str]:
+    """Names of the instances on record."""
+    return _matching(incomplete, _from_state(lambda state: state.instances))
+
+
+def live_instances(incomplete: str) -> list[str]:
+    """Names of the instances, for `down`: those that still have something to end or remove."""
+    return _matching(
+        incomplete, _from_state(lambda s: [n for n, i in s.instances.items() if i.live or not i.row.finished])
+    )
+
+
+def runs(incomplete: str) -> list[str]:
+    """Ids of the runs on record, newest first."""
+    return _matching(incomplete, _from_state(lambda state: [row.run for row in reversed(state.ledger.runs())]))
+
+
+def files(incomplete: str) -> list[str]:
+    """Topology files and the folders on the way to them."""
+    folder, _, start = incomplete.rpartition("/")
+    prefix = f"{folder}/" if "/" in incomplete else ""
+    found = []
+    with suppress(OSError), os.scandir(prefix or ".") as entries:
+        for entry in entries:
+            if not entry.name.startswith(start) or (entry.name.startswith(".") and not start.startswith(".")):
+                continue
+            if entry.is_dir():
+                found.append(f"{prefix}{entry.name}/")
+            elif entry.name.endswith(_ENDINGS):
+                found.append(prefix + entry.name)
+    return sorted(found)
+
+
+def instances_and_files(incomplete: str) -> list[str]:
+    """Instances, and files as soon as it looks like a path."""
+    return [*instances(incomplete), *files(incomplete)]
+
+
+def targets(incomplete: str) -> list[str]:
+    """Instances, `INSTANCE.NAME`, and the names of the clear instance."""
+    return _matching(incomplete, _from_state(lambda state: _names(state, incomplete, objects_only=False)))
+
+
+def objects(incomplete: str) -> list[str]:
+    """`INSTANCE.OBJECT`, the objects of the clear instance, and the kinds that can be addressed."""
+    from orchestra.cli.targets import ADDRESS_LABELS
+
+    known = _from_state(lambda state: _names(state, incomplete, objects_only=True))
+    return _matching(incomplete, [*known, *(f"{label}:" for label in ADDRESS_LABELS)])
+
+
+def processes_of_file(incomplete: str) -> list[str]:
+    """Names of the processes a file's instance had; for `up FILE PROC…`."""
+    return _matching(incomplete, _from_state(lambda state: _names(state, incomplete, objects_only=False)))
+
+
+def _names(state: State, incomplete: str, *, objects_only: bool) -> list[str]:
+    owner, dot, _ = incomplete.partition(".")
+    found: list[str] = []
+    if not objects_only:
+        found += state.instances
+    for known in state.known:
+        if dot and known.instance != owner:
+            continue
+        names = state.names(known)
+        of_instance = sorted(names.objects) if objects_only else names.all()
+        found += [f"{known.instance}.{name}" for name in of_instance]
+    if not dot:
+        with suppress(OrchestraError):
+            clear = next(k for k in state.known if k.instance == state.choose(None).row.instance)
+            names = state.names(clear)
+            found += sorted(names.objects) if objects_only else names.all()
+    return found
+
+
+def _from_state(read: Callable[[State], Iterable[str]]) -> list[str]:
+    # A Tab must not print anything into the line being typed, whatever is wrong with the ledger.
+    from orchestra.cli.state import open_state
+
+    with suppress(OrchestraError, OSError), open_state() as state:
+        return list(read(state))
+    return []
+
+
+def _matching(incomplete: str, words: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(word for word in words if word.startswith(incomplete)))

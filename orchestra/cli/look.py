@@ -1,0 +1,55 @@
+"""Objects on record compared with what the kernel shows now: state, shape and holders of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestra.errors import KernelError
+from orchestra.kernel.holders import holders_of
+from orchestra.kernel.registry import adapter_for
+from orchestra.kinds import Family, Holders, ObjectRef, Stat
+from orchestra.ledger.rows import ObjectRow, ObjectState
+
+# Ledger states of objects that may be there now.
+PRESENT = (ObjectState.INTENDED, ObjectState.LIVE, ObjectState.KEPT, ObjectState.BORROWED)
+_NAMELESS = (Family.MEMFD, Family.ANONYMOUS)
+_NOBODY = Holders(())
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One object on record and what is there of it. `stat` None: gone, or it cannot be looked at."""
+
+    row: ObjectRow
+    state: str
+    stat: Stat | None
+    holders: Holders
+
+
+def ref_of(row: ObjectRow) -> ObjectRef:
+    """Return the address an object on record has now."""
+    return ObjectRef(row.family, row.kind, name=row.name, id=row.id, key=row.ipc_key if row.id is None else None)
+
+
+def look_at(rows: Sequence[ObjectRow]) -> list[Seen]:
+    """Look at each object once, and for all holders in one pass."""
+    wanted = [i for i, row in enumerate(rows) if row.state in PRESENT and row.identity is not None]
+    found = holders_of([identity for i in wanted if (identity := rows[i].identity) is not None]) if wanted else {}
+    holders = {index: found.get(position, _NOBODY) for position, index in enumerate(wanted)}
+    return [_seen(row, holders.get(i, _NOBODY)) for i, row in enumerate(rows)]
+
+
+def _seen(row: ObjectRow, holders: Holders) -> Seen:
+    if row.state not in PRESENT:
+        return Seen(row, row.state.value, None, _NOBODY)
+    if row.family in _NAMELESS:
+        gone = not holders.holders and holders.complete
+        return Seen(row, ObjectState.GONE.value if gone else row.state.value, None, holders)
+    try:
+        stat = adapter_for(row.family, row.kind).stat(ref_of(row))
+    except KernelError:  # we may not look: the ledger's word stands
+        return Seen(row, row.state.value, None, holders)
+    if stat is None or (row.identity is not None and not row.identity.is_same(stat.identity)):
+        return Seen(row, "unlinked" if holders.holders else ObjectState.GONE.value, None, holders)
+    return Seen(row, "removing" if stat.marked else row.state.value, stat, holders)

@@ -1,0 +1,56 @@
+"""Parameters that several commands share, with their help and completion."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from orchestra.cli import complete
+
+
+class Format(StrEnum):
+    """How an answer is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="How to write the answer.", show_default=True)]
+NameOption = Annotated[
+    str | None,
+    typer.Option("-n", "--name", metavar="NAME", help="The instance.", autocompletion=complete.instances),
+]
+FileOption = Annotated[
+    str | None,
+    typer.Option("-f", "--file", metavar="FILE", help="The instance of this file.", autocompletion=complete.files),
+]
+InstanceArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[INSTANCE|FILE]",
+        help="Default: the instance of ./orchestra.yaml, else the only live one.",
+        show_default=False,
+        autocompletion=complete.instances_and_files,
+    ),
+]
+FileArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[FILE]",
+        help="The topology, or a folder with an orchestra.yaml. Default: ./orchestra.yaml",
+        show_default=False,
+        autocompletion=complete.files,
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="V=X", help="Give a variable of the file a value. Repeatable.", show_default=False),
+]
+
+
+def emit(text: str) -> None:
+    """Write the answer."""
+    sys.stdout.write(text)

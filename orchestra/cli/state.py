@@ -1,0 +1,133 @@
+"""What a command knows of this user's instances: the ledger's rows, and the locks that say which are live."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+from orchestra.cli.targets import Known, Names, Target, clear_instance, is_file, named, resolve
+from orchestra.errors import OrchestraError, UsageError
+from orchestra.ledger.journal import Ledger
+from orchestra.ledger.rows import RUNNING_STATES, RunRow
+from orchestra.statedir import StateDir, is_locked
+
+DEFAULT_FILE = "orchestra.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One instance: its newest run, whether a supervisor holds its lock now, and the state word to show."""
+
+    row: RunRow
+    live: bool
+    state: str
+
+
+def topology_path(word: str | None) -> str:
+    """Return the absolute path of a topology file: ./orchestra.yaml by default, a folder's own for a folder."""
+    path = os.path.abspath(word or DEFAULT_FILE)
+    return os.path.join(path, DEFAULT_FILE) if os.path.isdir(path) else path
+
+
+class State:
+    """Read access to what is on record. Opens the ledger when first asked and never creates one."""
+
+    def __init__(self, places: StateDir, ledger: Ledger) -> None:
+        self.places = places
+        self.ledger = ledger
+
+    @cached_property
+    def instances(self) -> dict[str, Instance]:
+        """Every instance by name, the newest run of each; the most recently started first."""
+        newest: dict[str, RunRow] = {}
+        for row in reversed(self.ledger.runs()):
+            newest.setdefault(row.instance, row)
+        return {name: self._look(row) for name, row in newest.items()}
+
+    def instance_of(self, row: RunRow) -> Instance:
+        """Return the view of one run: an older run of a live instance is not live."""
+        newest = self.instances.get(row.instance)
+        if newest is not None and newest.row.run == row.run:
+            return newest
+        return Instance(row, live=False, state=_settled(row))
+
+    def choose(self, word: str | None, *, name: str | None = None, file: str | None = None) -> Instance:
+        """Return the instance a command is about: INSTANCE or FILE given as `word`, `-n`, `-f`, or the clear one.
+
+        Raises UsageError or NotFound as `targets.clear_instance` does.
+        """
+        if word is not None and name is not None and word != name:
+            raise UsageError(f"both `{word}` and `-n {name}` name an instance", hint="Give one of them.")
+        if word is not None and is_file(word):
+            if file is not None:
+                raise UsageError(f"both `{word}` and `-f {file}` name a file", hint="Give one of them.")
+            file = word
+        elif word is not None:
+            return self.instances[named(self.known, word).instance]
+        found = clear_instance(
+            self.known,
+            name=name,
+            file=None if file is None else topology_path(file),
+            default_file=topology_path(None),
+        )
+        return self.instances[found.instance]
+
+    def resolve(self, word: str, *, name: str | None = None, file: str | None = None) -> Target:
+        """Return what a word means that is neither a file nor an address. Raises as `targets.resolve` does."""
+        return resolve(
+            word,
+            self.known,
+            self.names,
+            name=name,
+            file=None if file is None else topology_path(file),
+            default_file=topology_path(None),
+        )
+
+    @cached_property
+    def known(self) -> list[Known]:
+        """The instances in the form the target rule takes."""
+        return [
+            Known(name, i.row.run, i.row.topology, i.row.file, i.live, i.row.started_at)
+            for name, i in self.instances.items()
+        ]
+
+    def names(self, known: Known) -> Names:
+        """Return the processes and objects that an instance's newest run declared."""
+        return Names(
+            frozenset(row.process for row in self.ledger.processes(known.run)),
+            frozenset(row.key for row in self.ledger.objects(run=known.run)),
+        )
+
+    def _look(self, row: RunRow) -> Instance:
+        # The lock is held for a moment longer than the run lasts, and again while an old run is being finished.
+        live = row.ended_at is None and is_locked(self.places.lock(row.instance))
+        return Instance(row, live, row.state if live else _settled(row))
+
+
+def _settled(row: RunRow) -> str:
+    """State of a run nobody supervises: one that says it is running has crashed."""
+    return "crashed" if row.state in RUNNING_STATES else row.state
+
+
+@contextmanager
+def open_state() -> Iterator[State]:
+    """Open this user's state for reading; everything is empty where nothing was ever started."""
+    places = StateDir.locate()
+    with Ledger.open(places.ledger, create=False) as ledger:
+        yield State(places, ledger)
+
+
+def live_answer(state: State, instance: Instance) -> dict[str, object] | None:
+    """Ask the supervisor of a live instance for its state; None when it does not answer (yet, or any more)."""
+    if not instance.live:
+        return None
+    from orchestra.supervisor.control import ControlClient
+
+    path = instance.row.socket or str(state.places.socket(instance.row.instance))
+    try:
+        return ControlClient(path).state()
+    except (OrchestraError, OSError):
+        return None
