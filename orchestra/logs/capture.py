@@ -151,7 +151,7 @@ class Capture:
 
 
 def _boundary(line: bytes) -> int:
-    # Where to cut a line longer than LINE_LIMIT: not before a continuation byte (10xxxxxx); UTF-8 has 3 in a row at most.
+    # Where to cut a line longer than LINE_LIMIT: not before a continuation byte (10xxxxxx), 3 of which follow at most.
     for end in range(LINE_LIMIT, LINE_LIMIT - 4, -1):
         if line[end] & 0xC0 != 0x80:
             return end
