@@ -21,6 +21,7 @@ _CODES = {
 # separators make text look like other text. Lone surrogates stand for bytes that were no UTF-8.
 _ESCAPES = {code: f"\\x{code:02x}" for code in [*range(0x20), 0x7F, *range(0x80, 0xA0)] if code != 0x09}
 _ESCAPES |= {code: f"\\u{code:04x}" for code in [0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)]}
+_ESCAPES |= {code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)}
 _ESCAPES |= {code: f"\\x{code - 0xDC00:02x}" for code in range(0xDC80, 0xDD00)}
 
 

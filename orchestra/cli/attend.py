@@ -1,0 +1,212 @@
+"""Attend a run: follow its log on the terminal, pass on what the person asks for, until the supervisor says it ended.
+
+The log file is the source and the channel only says that it grew, so a slow terminal, a stopped one (Ctrl-S) or none
+at all never holds up the run. Signals are passed on from their handlers, which run even while a write to a stopped
+terminal blocks. Whatever ends the watching (Ctrl-C, SIGTERM, SIGHUP, a reader of stdout that left) asks for an
+orderly stop first; a second Ctrl-C kills.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, Protocol
+
+from orchestra.cli.exits import ExitCode, closed_output, tell
+
+_CHUNK = 1 << 18
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_CODES = {
+    "SIGINT": ExitCode.INTERRUPTED,
+    "SIGTERM": ExitCode.TERMINATED,
+    "SIGHUP": ExitCode.HANGUP,
+    "SIGPIPE": ExitCode.CLOSED_OUTPUT,
+}
+
+
+class Link(Protocol):
+    """The channel to the supervisor, as far as attending needs it."""
+
+    def fileno(self) -> int:
+        """Descriptor to wait on."""
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send one message; OSError when nobody listens any more."""
+
+    def receive(self) -> list[dict[str, Any]] | None:
+        """Return what has arrived, ticks left out, without waiting; None at the end."""
+
+
+@dataclass
+class Outcome:
+    """How the run went, as the supervisor told it. `ended` None: it never said so."""
+
+    run: str | None = None
+    log: str | None = None
+    up: bool = False
+    ended: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    stopped_by: str | None = None  # what we passed on: "SIGINT", "SIGPIPE" …
+
+
+class LogView:
+    """Follows a log file from its start and hands every whole line on."""
+
+    def __init__(self, path: str, show: Callable[[bytes], None]) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._show = show
+        self._rest = b""
+
+    def step(self) -> bool:
+        """Show the next part of what was written since; False when there is nothing new."""
+        chunk = os.read(self._fd, _CHUNK)
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            self._show(line)
+        return bool(chunk)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._fd)
+
+
+@dataclass
+class Attendant:
+    """One attended run. `show` writes one stored log line to the terminal; without it nothing is shown."""
+
+    link: Link
+    show: Callable[[bytes], None] | None
+    flush: Callable[[], None]
+    until_up: bool = False  # -d: leave as soon as the run is up
+    on_stop: Callable[[str, bool], None] = lambda _signal, _again: None
+    outcome: Outcome = field(default_factory=Outcome)
+    _view: LogView | None = None
+
+    def attend(self) -> Outcome:
+        """Wait for the end (or, with `until_up`, for the start). Signals are ours from here until it returns."""
+        try:
+            with self._signals(), suppress(_Enough):
+                self._watch()
+                while self._look():  # what the run wrote last
+                    pass
+        finally:
+            if self._view is not None:
+                self._view.close()
+        return self.outcome
+
+    def _watch(self) -> None:
+        poll = select.poll()
+        poll.register(self.link.fileno(), select.POLLIN)
+        if self.show is not None and _is_pipe(sys.stdout):
+            poll.register(sys.stdout.fileno(), 0)  # tells only when the reader has left
+        more = False
+        while not self._over():
+            for fd, _ in poll.poll(0 if more else None):
+                if fd != self.link.fileno():
+                    poll.unregister(fd)
+                    self._lost_output()
+                elif not self._hear():
+                    return
+            more = self._look()
+
+    def _over(self) -> bool:
+        told = self.outcome
+        return told.ended is not None or told.error is not None or (self.until_up and told.up)
+
+    def _hear(self) -> bool:
+        """Take in messages; False when the channel has ended."""
+        messages = self.link.receive()
+        for message in messages or ():
+            match message.get("event"):
+                case "accepted":
+                    self.outcome.run, self.outcome.log = message["run"], message["log"]
+                case "up":
+                    self.outcome.up = True
+                case "ended":
+                    self.outcome.ended = message
+                case "error":
+                    self.outcome.error = message
+        return messages is not None
+
+    def _look(self) -> bool:
+        """Show a part of the log; True when there may be more at once."""
+        if self.show is None or self.outcome.log is None:
+            return False
+        try:
+            if self._view is None:
+                self._view = LogView(self.outcome.log, self._show)
+            more = self._view.step()
+            self.flush()
+        except FileNotFoundError:  # accepted, but nothing logged yet
+            return False
+        except BrokenPipeError:
+            self._lost_output()
+            return False
+        return more
+
+    def _show(self, line: bytes) -> None:
+        if self.show is not None:
+            self.show(line)
+
+    def _lost_output(self) -> None:
+        if self.show is not None:
+            self.show = None
+            closed_output()
+            self._ask_to_stop("SIGPIPE")
+
+    def _ask_to_stop(self, name: str) -> None:
+        again = self.outcome.stopped_by is not None
+        if again and name != "SIGINT":
+            return
+        self.outcome.stopped_by = self.outcome.stopped_by or name
+        with suppress(OSError):
+            self.link.send({"op": "kill"} if again else {"op": "stop", "signal": name})
+        self.on_stop(name, again)
+
+    def _heard(self, number: int, _frame: FrameType | None) -> None:
+        if self.outcome.ended is not None and number == signal.SIGINT:
+            raise _Enough  # all that is left is to print: enough of that
+        self._ask_to_stop(signal.Signals(number).name)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self._heard) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class _Enough(Exception):
+    """Ctrl-C after the run has ended, while its log is still being shown."""
+
+
+def exit_status(outcome: Outcome) -> int:
+    """Return what `up` ends with: the signal that ended the run, else the run's own exit code."""
+    if outcome.ended is not None:
+        return _CODES.get(outcome.ended["stopped_by"] or "", int(outcome.ended["exit_code"]))
+    return ExitCode.OK if outcome.up else ExitCode.FAILED
+
+
+def say_stopping(name: str, again: bool) -> None:
+    """Tell the person that their Ctrl-C arrived."""
+    if again:
+        tell("killing everything")
+    elif name == "SIGINT":
+        tell("stopping in order; Ctrl-C again kills")
+
+
+def _is_pipe(stream: Any) -> bool:
+    try:
+        mode = os.fstat(stream.fileno()).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
