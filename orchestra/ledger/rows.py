@@ -117,3 +117,10 @@ class ObjectRow:
     why: str = ""
     wanted_name: str | None = None
     by_hand_leak: bool = False  # kept by `--leak`: on record, but not reused by a later `up`
+
+    @property
+    def recorded(self) -> int:
+        """The row number of a row that came from the ledger. Raises ValueError for one that never was in it."""
+        if self.number is None:
+            raise ValueError(f"the row of {self.key} was never written to the ledger")
+        return self.number

@@ -1,0 +1,147 @@
+"""Remove a recorded object, after a last look that proves it is still ours; or put on record that it stays.
+
+removing    about to look and remove, under the ledger's write lock
+removed     no name or id leads to it any more
+settled     the ledger knows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestra.errors import KernelError, LedgerError
+from orchestra.kinds import Family, Holders, ObjectRef
+from orchestra.ledger.journal import Ledger
+from orchestra.ledger.rows import ObjectRow, ObjectState
+from orchestra.objects.entitlement import Decision, Ruling, Sighting, entitlement
+from orchestra.objects.explain import holders_in_words
+from orchestra.objects.live import Checkpoint, go_on
+from orchestra.objects.look import claims, sightings
+from orchestra.objects.names import NAMELESS_FAMILIES
+from orchestra.objects.world import KERNEL, World
+
+Examined = list[tuple[Sighting, Ruling]]
+
+
+class Outcome(StrEnum):
+    """What a removal came to."""
+
+    REMOVED = "removed"
+    GONE = "gone"  # nothing of ours was there
+    REFUSED = "refused"  # left as it is; `why` says for which reason
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """The result of one removal; `row` is the row as it is on record now."""
+
+    outcome: Outcome
+    why: str
+    row: ObjectRow
+
+
+def examine(row: ObjectRow, *, ledger: Ledger, world: World = KERNEL) -> Examined:
+    """Look at every address of `row` and rule on each. Changes nothing."""
+    needs_claims = row.family is Family.SYSV and row.id is None and not row.ipc_key
+    claimed = claims(ledger) if needs_claims else ()
+    where = world.here()
+    return [(seen, entitlement(row, seen, where)) for seen in sightings(row, world, claimed)]
+
+
+def combined(examined: Examined) -> Ruling:
+    """Rule on the whole object: removable by any of its names, else refused, else gone."""
+    for wanted in (Decision.REMOVE, Decision.REFUSE):
+        for _, ruling in examined:
+            if ruling.decision is wanted:
+                return ruling
+    return examined[0][1]
+
+
+def remove_recorded(
+    ledger: Ledger,
+    row: ObjectRow,
+    *,
+    checkpoint: Checkpoint = go_on,
+    held_ok: bool = True,
+    world: World = KERNEL,
+) -> Removal:
+    """Remove every name of the object that `row` records, if it is proven ours, and settle the row.
+
+    Nothing but that object is ever touched; what took its place is left alone, and the row is GONE. Descriptors of
+    a memfd or a pipe are their holder's to close: such rows are just settled. `held_ok=False` refuses while any
+    process holds it. A refusal changes nothing. Raises LedgerError; a kernel's refusal is an outcome.
+    """
+    number = row.recorded
+    with ledger.transaction():  # a kept object cannot be taken over by an `up` meanwhile
+        current = ledger.object(number)
+        if current is None:
+            raise LedgerError(f"object row {number} is not on record in {ledger.path}")
+        checkpoint("removing")
+        examined = examine(current, ledger=ledger, world=world)
+        ruling = combined(examined)
+        held = "" if held_ok or ruling.decision is not Decision.REMOVE else _held(examined, world)
+        if held:
+            return Removal(Outcome.REFUSED, held, current)
+        outcome, why = _act(current, examined, ruling, world, lambda: checkpoint("removed"))
+        _settle(ledger, current, outcome, why)
+    checkpoint("settled")
+    return Removal(outcome, why, ledger.object(number) or current)
+
+
+def keep_recorded(ledger: Ledger, row: ObjectRow, why: str, by_hand: bool) -> None:
+    """Put on record that the object stays on purpose; `by_hand` says that a person asked (`--leak`).
+
+    Nameless objects end with their last holder and are settled as gone. Borrowed and settled rows stay as they are.
+    """
+    if row.state in (ObjectState.BORROWED, ObjectState.REMOVED, ObjectState.GONE, ObjectState.ABANDONED):
+        return
+    if row.family in NAMELESS_FAMILIES:
+        ledger.settle(row.recorded, ObjectState.GONE, "it has no name and ended with its last holder")
+        return
+    ledger.settle(row.recorded, ObjectState.KEPT, why, by_hand=by_hand)
+
+
+def _act(
+    row: ObjectRow, examined: Examined, ruling: Ruling, world: World, removed: Callable[[], None]
+) -> tuple[Outcome, str]:
+    if ruling.decision is not Decision.REMOVE:
+        outcome = Outcome.GONE if ruling.decision is Decision.GONE else Outcome.REFUSED
+        return outcome, ruling.why
+    adapter = world.adapter(row.family, row.kind)
+    done = False
+    try:
+        for seen, each in examined:
+            if each.decision is Decision.REMOVE and seen.stat is not None:
+                done = adapter.remove(_address(seen)) or done
+    except KernelError as err:
+        return Outcome.REFUSED, f"the kernel refused: {err.problem}"
+    removed()
+    if not done:
+        return Outcome.GONE, "somebody else removed it in this moment"
+    return Outcome.REMOVED, ruling.why
+
+
+def _address(seen: Sighting) -> ObjectRef:
+    """By id where there is one: a key may lead to another object a moment later, an id not."""
+    stat = seen.stat
+    assert stat is not None
+    if stat.identity.id is not None:
+        return ObjectRef(stat.ref.family, stat.ref.kind, id=stat.identity.id)
+    return ObjectRef(stat.ref.family, stat.ref.kind, name=seen.name)
+
+
+def _settle(ledger: Ledger, row: ObjectRow, outcome: Outcome, why: str) -> None:
+    if row.state in (ObjectState.INTENDED, ObjectState.LIVE, ObjectState.KEPT) and outcome is not Outcome.REFUSED:
+        state = ObjectState.REMOVED if outcome is Outcome.REMOVED else ObjectState.GONE
+        ledger.settle(row.recorded, state, why)
+
+
+def _held(examined: Examined, world: World) -> str:
+    """Return who holds the object, "" when nobody is seen to. Attachments count also when their process is hidden."""
+    stat = next(seen.stat for seen, each in examined if each.decision is Decision.REMOVE and seen.stat is not None)
+    found = world.holders([stat.identity]).get(0, Holders(()))
+    if found.holders:
+        return holders_in_words(found)
+    return f"attached {stat.attached} times by processes that cannot be seen" if stat.attached else ""
