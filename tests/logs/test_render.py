@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestra.logs.capture import Capture
+from orchestra.logs.encode import event_record
+from orchestra.logs.render import Follower, Renderer, escape, text_of_record, use_colour
+
+REPLICAS = {"producer": 1, "worker": 3}
+
+
+def record(text: bytes, *, process: str = "worker", replica: int | None = 2, stream: str = "stdout") -> dict[str, Any]:
+    capture = Capture(run="r7", process=process, replica=replica, pid=5, stream=stream)
+    found: dict[str, Any] = json.loads(capture.feed(text + b"\n", "T"))
+    return found
+
+
+def event(name: str, **fields: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(event_record(name, run="r7", **fields))
+    return found
+
+
+def plain(found: dict[str, Any], **options: Any) -> str:
+    return Renderer(colour=False, replicas=REPLICAS, **options).render(found)
+
+
+class TestLines:
+    def test_names_are_aligned_and_single_processes_have_no_number(self) -> None:
+        assert plain(record(b"hello")) == "worker.2  │ hello\n"
+        assert plain(record(b"hello", process="producer", replica=1)) == "producer  │ hello\n"
+        assert plain(event("run.stopping", reason="asked")) == "orchestra ▸ stopping: asked\n"
+
+    def test_standard_error_is_marked_without_colour(self) -> None:
+        assert plain(record(b"oops", stream="stderr")) == "worker.2  ! oops\n"
+
+    def test_levels_are_words(self) -> None:
+        assert plain(record(b'{"msg":"careful","level":"warn"}')) == "worker.2  │ warning: careful\n"
+        assert plain(record(b'{"msg":"fine","level":"info"}')) == "worker.2  │ fine\n"
+        skipped = event("process.skipped", process="worker", replica=1, reason="producer failed")
+        assert plain(skipped) == "orchestra ▸ warning: worker.1 skipped: producer failed\n"
+
+    def test_several_lines_in_one_message_each_get_the_name(self) -> None:
+        shown = plain(record(b'{"msg":"Traceback\\n  here","level":"error"}'))
+        assert shown == "worker.2  │ error: Traceback\nworker.2  │   here\n"
+
+    def test_a_process_nobody_announced(self) -> None:
+        shown = plain(record(b"x", process="a-process-of-a-very-long-name", replica=1))
+        assert shown == "a-process-of-a-very-long-name.1 │ x\n"
+
+    def test_one_very_long_name_does_not_push_all_others_away(self) -> None:
+        renderer = Renderer(colour=False, replicas={"n" * 31: 1, "producer": 1})
+        assert renderer.render(record(b"x", process="producer")) == "producer  │ x\n"
+
+    def test_a_line_that_goes_on_says_so(self) -> None:
+        long = record(b"x")
+        long["data"] = {"continued": True}
+        assert plain(long) == "worker.2  │ x…\n"
+        assert plain(long, encoding="ascii") == "worker.2  | x...\n"
+
+    def test_terminals_that_are_not_utf8(self) -> None:
+        assert plain(record("grüße →".encode()), encoding="latin-1") == "worker.2  | grüße \\u2192\n"
+
+
+class TestData:
+    @pytest.mark.parametrize(
+        ("line", "text"),
+        [
+            (b'{"msg":"done","job":17,"who":"me"}', "done job=17 who=me"),
+            (b'{"msg":"done","who":"me too","x":""}', 'done who="me too" x=""'),
+            (b'{"msg":"done","x":[1,{"y":null}]}', 'done x=[1,{"y":null}]'),
+            (b'{"msg":"done","data":[1]}', "done [1]"),
+            (b'{"msg":"done"}', "done"),
+            (b'{"job": 17}', '{"job": 17}'),
+            (b"bad \xff", "bad \ufffd"),
+        ],
+    )
+    def test_what_a_json_line_says_besides_its_message_is_shown(self, line: bytes, text: str) -> None:
+        assert text_of_record(record(line)) == text
+
+    def test_our_messages_say_it_already(self) -> None:
+        assert text_of_record(event("process.exited", process="p", replica=1, exit_code=3)) == "p.1 exited with code 3"
+
+
+class TestSafety:
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("\x1b[31mred", "\\x1b[31mred"),
+            ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+            ("one\rtwo", "one\\rtwo"),
+            ("back\x08space\x7f", "back\\x08space\\x7f"),
+            ("c1 \x9b31m", "c1 \\x9b31m"),
+            ("nul\0", "nul\\x00"),
+            ("abc\u202edcb", "abc\\u202edcb"),
+            ("isolate \u2066 x \u2069", "isolate \\u2066 x \\u2069"),
+            ("line\u2028sep", "line\\u2028sep"),
+            ("lone \ud800", "lone \\ud800"),
+            ("tab\tstays", "tab\tstays"),
+            ("new\nline", "new\\nline"),
+            ("grüße → 🎻", "grüße → 🎻"),
+        ],
+    )
+    def test_controls_are_shown_not_sent(self, text: str, shown: str) -> None:
+        assert escape(text) == shown
+
+    def test_the_end_of_a_dos_line_is_not_shown(self) -> None:
+        assert plain(record(b"dos\r")) == "worker.2  │ dos\n"
+
+    @given(st.binary(max_size=80), st.booleans())
+    def test_whatever_a_child_writes(self, text: bytes, colour: bool) -> None:
+        text = text.replace(b"\n", b"")
+        shown = Renderer(colour=colour, replicas=REPLICAS).render(record(text))
+        if colour:
+            for sent in ("\x1b[36m", "\x1b[33m", "\x1b[0m"):
+                shown = shown.replace(sent, "")
+        assert shown.count("\n") == 1
+        assert not [c for c in shown[:-1] if c != "\t" and (ord(c) < 32 or 0x7F <= ord(c) < 0xA0)]
+
+    def test_data_and_names_are_escaped_too(self) -> None:
+        found = record(b'{"msg":"m","key\\u001b":"\\u001b[2J","x":"\\u009b"}')
+        assert "\x1b" not in plain(found)
+        assert "\x9b" not in plain(found)
+        found["process"] = "evil\x1b[2J"
+        assert "\x1b" not in plain(found)
+        assert "\x1b" not in plain(event("process.skipped", process="p", replica=1, reason="\x1b[2J"))
+
+
+class TestColour:
+    def test_each_process_has_one(self) -> None:
+        renderer = Renderer(colour=True, replicas=REPLICAS)
+        first, second = (renderer.render(record(b"x", replica=n)).split("m")[0] for n in (1, 2))
+        other = renderer.render(record(b"x", process="producer")).split("m")[0]
+        assert first == second != other
+
+    def test_an_unknown_process_has_the_same_in_every_run(self) -> None:
+        one, two = (Renderer(colour=True).render(record(b"x")) for _ in range(2))
+        assert one == two
+        assert one.startswith("\x1b[")
+
+    def test_without_colour_there_are_no_escapes_at_all(self) -> None:
+        assert "\x1b" not in plain(event("object.left", object="o", family="f", kind="k", reason="r"))
+
+    def test_text_is_the_same_with_and_without(self) -> None:
+        for found in (record(b"x"), record(b'{"msg":"m","level":"error"}'), event("run.stopping", reason="r")):
+            import re
+
+            coloured = Renderer(colour=True, replicas=REPLICAS).render(found)
+            assert re.sub("\x1b\\[[0-9;]*m", "", coloured) == plain(found)
+
+    @pytest.mark.parametrize(
+        ("environment", "terminal", "expected"),
+        [
+            ({}, True, True),
+            ({}, False, False),
+            ({"NO_COLOR": "1"}, True, False),
+            ({"NO_COLOR": ""}, True, True),
+            ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, True, False),
+            ({"FORCE_COLOR": "1"}, False, True),
+            ({"FORCE_COLOR": "0"}, True, True),
+            ({"FORCE_COLOR": "0"}, False, False),
+            ({"TERM": "dumb"}, True, False),
+            ({"TERM": "dumb", "FORCE_COLOR": "1"}, False, True),
+            ({"TERM": "xterm"}, True, True),
+        ],
+    )
+    def test_when(self, environment: dict[str, str], terminal: bool, expected: bool) -> None:
+        class Stream(io.StringIO):
+            def isatty(self) -> bool:
+                return terminal
+
+        assert use_colour(Stream(), environment) is expected
+
+    def test_a_closed_stream_has_none(self) -> None:
+        stream = io.StringIO()
+        stream.close()
+        assert use_colour(stream, {}) is False
+
+    def test_a_renderer_for_a_stream(self) -> None:
+        raw = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+        assert Renderer.to(raw, environment={}).render(record(b"x")) == "worker.2  | x\n"
+
+
+class TestFollower:
+    def test_whole_lines_as_they_come(self, tmp_path: Path) -> None:
+        path = tmp_path / "log"
+        path.touch()
+        with Follower(path) as follower, path.open("ab", buffering=0) as log:
+            assert follower.read() == []
+            log.write(b"one\ntwo\nthr")
+            assert follower.read() == [b"one\n", b"two\n"]
+            assert follower.read() == []
+            log.write(b"ee\r\x85\n")
+            assert follower.read() == [b"three\r\x85\n"]
+
+    def test_a_little_at_a_time_and_lines_of_any_length(self, tmp_path: Path) -> None:
+        path = tmp_path / "log"
+        lines = [b"%d" % n * (n % 50) + b"\n" for n in range(500)] + [b"x" * 5000 + b"\n"]
+        path.write_bytes(b"".join(lines))
+        found: list[bytes] = []
+        with Follower(path) as follower:
+            while more := follower.read(limit=100):
+                found += more
+            assert follower.offset == os.stat(path).st_size
+            assert os.fstat(follower.fileno()).st_size == follower.offset
+        assert found == lines
+
+    def test_from_an_offset(self, tmp_path: Path) -> None:
+        path = tmp_path / "log"
+        path.write_bytes(b"old\nnew\n")
+        with Follower(path, offset=4) as follower:
+            assert follower.read() == [b"new\n"]
