@@ -21,7 +21,7 @@ from typer.main import get_command
 
 from orchestra import __version__
 from orchestra.cli import exits
-from orchestra.views.ansi import paint_for
+from orchestra.views.ansi import clean, paint_for
 from orchestra.views.problems import help_line
 
 if TYPE_CHECKING:
@@ -193,14 +193,21 @@ def _dispatch(arguments: list[str]) -> int:
 def _usage(wrong: typer.TyperException) -> int:
     """Say what is wrong with the command line, and where to read how it goes."""
     paint = paint_for(sys.stderr)
-    words = wrong.format_message().rstrip(".")
     context: Context | None = getattr(wrong, "ctx", None)
     path = context.command_path if context is not None else PROGRAM
-    near: list[str] = []
+    words, near = wrong.format_message(), ""
     if words.startswith("No such command"):
-        near = get_close_matches(words.split("'")[1].lower(), COMMANDS, n=1, cutoff=0.5)
         words = words.partition(". Did you mean")[0]
-    words = words[:1].lower() + words[1:]
-    hint = f"did you mean `{PROGRAM} {near[0]}`?" if near else f"`{path} --help` shows how it is used."
-    exits.tell(f"{paint('error', 'bold', 'red')}: {words}\n{help_line(hint, paint)}")
+        near = _first(get_close_matches(words.split("'")[1].lower(), COMMANDS, n=1, cutoff=0.5))
+        near = f"{PROGRAM} {near}" if near else ""
+    elif words.startswith("No such option"):
+        words = words.partition(" (Possible options")[0]
+        near = _first(getattr(wrong, "possibilities", None) or [])
+    words = words[:1].lower() + words[1:].rstrip(".")
+    hint = f"did you mean `{near}`?" if near else f"`{path} --help` shows how it is used."
+    exits.tell(f"{paint('error', 'bold', 'red')}: {clean(words)}\n{help_line(hint, paint)}")
     return exits.ExitCode.USAGE
+
+
+def _first(words: Sequence[str]) -> str:
+    return words[0] if words else ""

@@ -20,8 +20,8 @@ from types import FrameType
 from typing import Any, Protocol
 
 from orchestra.cli.exits import ExitCode, closed_output, tell
+from orchestra.logs.render import Follower
 
-_CHUNK = 1 << 18
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CODES = {
     "SIGINT": ExitCode.INTERRUPTED,
@@ -56,27 +56,6 @@ class Outcome:
     stopped_by: str | None = None  # what we passed on: "SIGINT", "SIGPIPE" …
 
 
-class LogView:
-    """Follows a log file from its start and hands every whole line on."""
-
-    def __init__(self, path: str, show: Callable[[bytes], None]) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._show = show
-        self._rest = b""
-
-    def step(self) -> bool:
-        """Show the next part of what was written since; False when there is nothing new."""
-        chunk = os.read(self._fd, _CHUNK)
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        for line in lines:
-            self._show(line)
-        return bool(chunk)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._fd)
-
-
 @dataclass
 class Attendant:
     """One attended run. `show` writes one stored log line to the terminal; without it nothing is shown."""
@@ -87,7 +66,7 @@ class Attendant:
     until_up: bool = False  # -d: leave as soon as the run is up
     on_stop: Callable[[str, bool], None] = lambda _signal, _again: None
     outcome: Outcome = field(default_factory=Outcome)
-    _view: LogView | None = None
+    _log: Follower | None = None
 
     def attend(self) -> Outcome:
         """Wait for the end (or, with `until_up`, for the start). Signals are ours from here until it returns."""
@@ -97,8 +76,8 @@ class Attendant:
                 while self._look():  # what the run wrote last
                     pass
         finally:
-            if self._view is not None:
-                self._view.close()
+            if self._log is not None:
+                self._log.close()
         return self.outcome
 
     def _watch(self) -> None:
@@ -140,20 +119,18 @@ class Attendant:
         if self.show is None or self.outcome.log is None:
             return False
         try:
-            if self._view is None:
-                self._view = LogView(self.outcome.log, self._show)
-            more = self._view.step()
+            if self._log is None:
+                self._log = Follower(self.outcome.log)
+            lines = self._log.read()
+            for line in lines:
+                self.show(line)
             self.flush()
         except FileNotFoundError:  # accepted, but nothing logged yet
             return False
         except BrokenPipeError:
             self._lost_output()
             return False
-        return more
-
-    def _show(self, line: bytes) -> None:
-        if self.show is not None:
-            self.show(line)
+        return bool(lines)
 
     def _lost_output(self) -> None:
         if self.show is not None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from orchestra.errors import KernelError
 from orchestra.kernel.holders import holders_of
 from orchestra.kernel.registry import adapter_for
-from orchestra.kinds import Family, Holders, ObjectRef, Stat
+from orchestra.kinds import Family, Holders, Stat
 from orchestra.ledger.rows import ObjectRow, ObjectState
+from orchestra.objects import ref_of
 
 # Ledger states of objects that may be there now.
 PRESENT = (ObjectState.INTENDED, ObjectState.LIVE, ObjectState.KEPT, ObjectState.BORROWED)
@@ -25,11 +26,6 @@ class Seen:
     state: str
     stat: Stat | None
     holders: Holders
-
-
-def ref_of(row: ObjectRow) -> ObjectRef:
-    """Return the address an object on record has now."""
-    return ObjectRef(row.family, row.kind, name=row.name, id=row.id, key=row.ipc_key if row.id is None else None)
 
 
 def look_at(rows: Sequence[ObjectRow]) -> list[Seen]:

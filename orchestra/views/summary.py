@@ -1,0 +1,83 @@
+"""The last words about a run: how it ended, what failed and how, what was stopped for it, what stays behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestra.views.ansi import PLAIN, Paint, clean
+
+_LISTED_AT_MOST = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What there is to say. Processes are named as `logs` takes them: `worker.2`, or `reader` when it is alone."""
+
+    instance: str
+    run: str
+    state: str  # down, failed or crashed
+    seconds: float
+    stopped_by: str | None = None
+    failed: Sequence[tuple[str, str]] = ()  # process, how
+    skipped: Sequence[tuple[str, str]] = ()  # process, why
+    stopped: Sequence[str] = ()
+    kept: Sequence[tuple[str, str]] = ()  # object, what and why
+    left: Sequence[tuple[str, str]] = ()  # object that should have gone, why it is still there
+
+
+def summarise(ending: Ending, paint: Paint = PLAIN) -> str:
+    """Return the summary as lines for stderr."""
+    lines = [_headline(ending, paint)]
+    lines += _pairs(ending.failed, paint, "red")
+    lines += _pairs([(who, f"skipped: {why}") for who, why in ending.skipped], paint, "yellow")
+    if ending.stopped and ending.failed:
+        lines.append(f"  stopped: {_some(ending.stopped)}")
+    if ending.failed:
+        who = ending.failed[0][0]
+        lines.append(f"{paint('help', 'bold', 'cyan')}: orchestra logs {ending.instance}.{clean(who)}")
+    if ending.kept:
+        lines.append("Left behind on purpose:")
+        lines += _pairs(ending.kept, paint, "cyan")
+        lines.append(f"{paint('help', 'bold', 'cyan')}: look: orchestra audit")
+        lines.append(f"      remove: orchestra clean --kept --run {ending.run}")
+    if ending.left:
+        lines.append("Should have been removed and is still there:")
+        lines += _pairs(ending.left, paint, "red")
+        lines.append(f"{paint('help', 'bold', 'cyan')}: orchestra audit says who holds it; then orchestra clean")
+    return "".join(line + "\n" for line in lines)
+
+
+def _headline(ending: Ending, paint: Paint) -> str:
+    how, style = {
+        "down": ("ended well", "green"),
+        "failed": ("failed", "red"),
+        "crashed": ("crashed: its supervisor was killed", "red"),
+    }.get(ending.state, (ending.state, "yellow"))
+    if ending.state == "down" and ending.stopped_by:
+        how = f"was stopped by {ending.stopped_by}"
+    return f"{ending.instance}: run {ending.run} {paint(how, 'bold', style)} after {duration(ending.seconds)}"
+
+
+def _pairs(pairs: Sequence[tuple[str, str]], paint: Paint, style: str) -> list[str]:
+    shown = pairs[:_LISTED_AT_MOST]
+    width = max((len(name) for name, _ in shown), default=0)
+    lines = [f"  {paint(clean(name).ljust(width), style)}  {clean(words)}" for name, words in shown]
+    if len(pairs) > len(shown):
+        lines.append(f"  … and {len(pairs) - len(shown)} more")
+    return lines
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - _LISTED_AT_MOST
+    return ", ".join(clean(name) for name in names[:_LISTED_AT_MOST]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time as a person would say it: `0.31 s`, `12.4 s`, `3 min 5 s`, `2 h 4 min`."""
+    if seconds < 60:
+        return f"{max(seconds, 0.0):.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
