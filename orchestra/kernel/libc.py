@@ -1,0 +1,321 @@
+"""Every raw system call of the project: ctypes signatures, constants with their source, and plain results.
+
+What the standard library, posix_ipc and sysv_ipc can do is done with them; this is the rest: the *ctl calls of
+System V with all their fields, whole semaphore sets, mq_getattr on any descriptor, birth times, file system types,
+a detached mount of the queue file system, prctl. Functions raise OSError and nothing else.
+
+Numbers are those of 64-bit Linux (include/uapi/linux/{ipc,msg,sem,shm,mqueue,stat,mount,prctl}.h). The library is
+loaded by CDLL(None), which is the C library that Python itself runs on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Sequence
+from ctypes import POINTER, byref, c_char_p, c_int, c_long, c_size_t, c_uint, c_ulong, c_ushort, c_void_p
+from dataclasses import dataclass
+from typing import Any
+
+from orchestra.kinds import Access
+
+IPC_PRIVATE, IPC_CREAT, IPC_EXCL = 0, 0o1000, 0o2000
+IPC_SET, IPC_STAT = 1, 2
+MSG_STAT_ANY, SHM_STAT_ANY, SEM_STAT_ANY = 13, 15, 20  # Linux 4.17: any object, no read permission needed
+GETPID, GETVAL, GETALL, GETNCNT, GETZCNT, SETVAL, SETALL = 11, 12, 13, 14, 15, 16, 17
+SHM_DEST, SHM_LOCKED = 0o1000, 0o2000  # bits of shm_perm.mode
+MQUEUE_MAGIC = 0x19800202  # statfs f_type of the queue file system
+AT_FDCWD, AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH, AT_STATX_DONT_SYNC = -100, 0x100, 0x1000, 0x4000
+STATX_BASIC_STATS, STATX_BTIME = 0x7FF, 0x800
+PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 1, 15, 36, 37
+_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # the same number on every architecture
+_FSOPEN_CLOEXEC, _FSCONFIG_CMD_CREATE, _FSMOUNT_CLOEXEC = 1, 6, 1
+
+_LIBC: Any = ctypes.CDLL(None, use_errno=True)
+# Before glibc 2.34 the queue calls live in librt.
+_RT: Any = _LIBC if hasattr(_LIBC, "mq_open") else ctypes.CDLL("librt.so.1", use_errno=True)
+
+
+def _checked(result: int, _function: object, _arguments: object) -> int:
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def _declare(library: Any, name: str, restype: Any, *argtypes: Any) -> Callable[..., int]:
+    function = getattr(library, name)
+    function.restype, function.argtypes, function.errcheck = restype, argtypes, _checked
+    return function  # type: ignore[no-any-return]
+
+
+class _MqAttr(ctypes.Structure):
+    _fields_ = [(name, c_long) for name in ("mq_flags", "mq_maxmsg", "mq_msgsize", "mq_curmsgs")]
+    _fields_ += [("_reserved", c_long * 4)]
+
+
+class _IpcPerm(ctypes.Structure):
+    _fields_ = [
+        ("key", c_int), ("uid", c_uint), ("gid", c_uint), ("cuid", c_uint), ("cgid", c_uint), ("mode", c_uint),
+        ("seq", c_ushort), ("_pad", c_ushort), ("_unused", c_ulong * 2),
+    ]  # fmt: skip
+
+
+class _MsqidDs(ctypes.Structure):
+    _fields_ = [
+        ("msg_perm", _IpcPerm), ("msg_stime", c_long), ("msg_rtime", c_long), ("msg_ctime", c_long),
+        ("msg_cbytes", c_ulong), ("msg_qnum", c_ulong), ("msg_qbytes", c_ulong),
+        ("msg_lspid", c_int), ("msg_lrpid", c_int), ("_unused", c_ulong * 2),
+    ]  # fmt: skip
+
+
+class _ShmidDs(ctypes.Structure):
+    _fields_ = [
+        ("shm_perm", _IpcPerm), ("shm_segsz", c_size_t),
+        ("shm_atime", c_long), ("shm_dtime", c_long), ("shm_ctime", c_long),
+        ("shm_cpid", c_int), ("shm_lpid", c_int), ("shm_nattch", c_ulong), ("_unused", c_ulong * 2),
+    ]  # fmt: skip
+
+
+def _semid_fields() -> list[tuple[str, Any]]:
+    # arch/x86/include/uapi/asm/sembuf.h keeps the padding of its 32-bit form; everybody else has none.
+    times: list[tuple[str, Any]] = [("sem_otime", c_long), ("sem_ctime", c_long)]
+    if os.uname().machine in ("x86_64", "i686"):
+        times = [("sem_otime", c_long), ("_pad1", c_ulong), ("sem_ctime", c_long), ("_pad2", c_ulong)]
+    return [("sem_perm", _IpcPerm), *times, ("sem_nsems", c_ulong), ("_unused", c_ulong * 2)]
+
+
+class _SemidDs(ctypes.Structure):
+    _fields_ = _semid_fields()
+
+
+class _Timestamp(ctypes.Structure):
+    _fields_ = [("tv_sec", ctypes.c_int64), ("tv_nsec", ctypes.c_uint32), ("_reserved", ctypes.c_int32)]
+
+
+class _Statx(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_uint32) for name in ("mask", "blksize")), ("attributes", ctypes.c_uint64),
+        *((name, ctypes.c_uint32) for name in ("nlink", "uid", "gid")), ("mode", c_ushort), ("_pad", c_ushort),
+        *((name, ctypes.c_uint64) for name in ("ino", "size", "blocks", "attributes_mask")),
+        *((name, _Timestamp) for name in ("atime", "btime", "ctime", "mtime")),
+        *((name, ctypes.c_uint32) for name in ("rdev_major", "rdev_minor", "dev_major", "dev_minor")),
+        ("_spare", ctypes.c_uint64 * 14),
+    ]  # fmt: skip
+
+
+_mq_open = _declare(_RT, "mq_open", c_int, c_char_p, c_int)
+_mq_getattr = _declare(_RT, "mq_getattr", c_int, c_int, POINTER(_MqAttr))
+_msgget = _declare(_LIBC, "msgget", c_int, c_int, c_int)
+_msgctl = _declare(_LIBC, "msgctl", c_int, c_int, c_int, c_void_p)
+_shmget = _declare(_LIBC, "shmget", c_int, c_int, c_size_t, c_int)
+_shmctl = _declare(_LIBC, "shmctl", c_int, c_int, c_int, c_void_p)
+_semget = _declare(_LIBC, "semget", c_int, c_int, c_int, c_int)
+_semctl = _declare(_LIBC, "semctl", c_int, c_int, c_int, c_int, c_void_p)
+_statx = _declare(_LIBC, "statx", c_int, c_int, c_char_p, c_int, c_uint, POINTER(_Statx))
+_statfs = _declare(_LIBC, "statfs", c_int, c_char_p, c_void_p)
+_syscall = _declare(_LIBC, "syscall", c_long, c_long, c_long, c_void_p, c_void_p, c_void_p, c_long)
+_prctl = _declare(_LIBC, "prctl", c_int, c_int, c_ulong, c_ulong, c_ulong, c_ulong)
+
+Fields = dict[str, int]
+"""A kernel structure as a flat mapping of C names: `{"msg_perm.uid": 0, "msg_qbytes": 16384, …}`."""
+
+
+def signed_key(key: int) -> int:
+    """Return an unsigned 32-bit key as the C type key_t, which is signed."""
+    return key - (1 << 32) if key & 0x80000000 else key
+
+
+def unsigned_key(key: int) -> int:
+    """Return a key as people write it, from the signed number that the kernel prints."""
+    return key & 0xFFFFFFFF
+
+
+# POSIX queues ---------------------------------------------------------------------------------------------------
+
+
+def mq_open(name: str, flags: int) -> int:
+    """Open an existing queue. The kernel sets close-on-exec itself (mq_open(3), do_mq_open() in ipc/mqueue.c)."""
+    return _mq_open(os.fsencode(name), flags)
+
+
+def mq_getattr(fd: int) -> Fields:
+    """Return mq_attr of any queue descriptor, also an inherited one or one opened through a mount."""
+    attr = _MqAttr()
+    _mq_getattr(fd, byref(attr))
+    return _flat(attr)
+
+
+def detached_mqueue() -> int:
+    """Return a directory descriptor of this IPC namespace's queues, through a mount that appears nowhere.
+
+    Needs CAP_SYS_ADMIN over the namespace (EPERM otherwise) and Linux 5.2. The descriptor of fsmount is O_PATH-like:
+    "." must be opened anew before it can be read.
+    """
+    context = _syscall(_FSOPEN, ctypes.cast(c_char_p(b"mqueue"), c_void_p).value, _FSOPEN_CLOEXEC, None, None, 0)
+    try:
+        _syscall(_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        mount = _syscall(_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0, None, 0)
+    finally:
+        os.close(context)
+    try:
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
+    finally:
+        os.close(mount)
+
+
+# System V -------------------------------------------------------------------------------------------------------
+
+
+def msgget(key: int, flags: int) -> int:
+    """Return the id of a queue. `key` is unsigned."""
+    return _msgget(signed_key(key), flags)
+
+
+def shmget(key: int, size: int, flags: int) -> int:
+    """Return the id of a segment. `key` is unsigned."""
+    return _shmget(signed_key(key), size, flags)
+
+
+def semget(key: int, nsems: int, flags: int) -> int:
+    """Return the id of a set. `key` is unsigned."""
+    return _semget(signed_key(key), nsems, flags)
+
+
+def msg_stat(number: int, command: int = IPC_STAT) -> tuple[int, Fields]:
+    """Return msgctl's result and msqid_ds. `number` is an id, or an index with MSG_STAT_ANY."""
+    data = _MsqidDs()
+    result = _msgctl(number, command, byref(data))
+    return result, _flat(data)
+
+
+def shm_stat(number: int, command: int = IPC_STAT) -> tuple[int, Fields]:
+    """Return shmctl's result and shmid_ds. `number` is an id, or an index with SHM_STAT_ANY."""
+    data = _ShmidDs()
+    result = _shmctl(number, command, byref(data))
+    return result, _flat(data)
+
+
+def sem_stat(number: int, command: int = IPC_STAT) -> tuple[int, Fields]:
+    """Return semctl's result and semid_ds. `number` is an id, or an index with SEM_STAT_ANY."""
+    data = _SemidDs()
+    result = _semctl(number, 0, command, byref(data))
+    return result, _flat(data)
+
+
+def msg_set(number: int, *, uid: int, gid: int, mode: int, qbytes: int) -> None:
+    """IPC_SET of a queue: owner, mode and msg_qbytes at once. Over msgmnb needs CAP_SYS_RESOURCE (EPERM)."""
+    data = _MsqidDs(msg_perm=_IpcPerm(uid=uid, gid=gid, mode=mode), msg_qbytes=qbytes)
+    _msgctl(number, IPC_SET, byref(data))
+
+
+def shm_set(number: int, *, uid: int, gid: int, mode: int) -> None:
+    """IPC_SET of a segment."""
+    _shmctl(number, IPC_SET, byref(_ShmidDs(shm_perm=_IpcPerm(uid=uid, gid=gid, mode=mode))))
+
+
+def sem_set(number: int, *, uid: int, gid: int, mode: int) -> None:
+    """IPC_SET of a set."""
+    _semctl(number, 0, IPC_SET, byref(_SemidDs(sem_perm=_IpcPerm(uid=uid, gid=gid, mode=mode))))
+
+
+def sem_values(number: int, nsems: int) -> list[int]:
+    """GETALL: the values of a set, in one atomic call. `nsems` must be the set's own number."""
+    values = (c_ushort * nsems)()
+    _semctl(number, 0, GETALL, values)
+    return list(values)
+
+
+def sem_set_values(number: int, values: Sequence[int]) -> None:
+    """SETALL. It clears every process's pending undo of the set (semctl(2))."""
+    _semctl(number, 0, SETALL, (c_ushort * len(values))(*values))
+
+
+def sem_query(number: int, index: int, command: int) -> int:
+    """GETPID, GETNCNT or GETZCNT of one member."""
+    return _semctl(number, index, command, None)
+
+
+# Files and processes --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """What statx tells. `birth_ns` is nanoseconds since the epoch, None where the file system keeps none."""
+
+    st_dev: int
+    st_ino: int
+    st_mode: int
+    st_nlink: int
+    st_uid: int
+    st_gid: int
+    st_size: int
+    st_blocks: int
+    st_atime: int
+    st_mtime: int
+    st_ctime: int
+    birth_ns: int | None
+
+
+def statx(target: str | int, *, dir_fd: int = AT_FDCWD, follow: bool = False, sync: bool = True) -> FileStat:
+    """Stat a path or a descriptor. With `sync` False a network or FUSE file answers from cache and cannot hang us."""
+    path, flags = ("", AT_EMPTY_PATH) if isinstance(target, int) else (target, 0 if follow else AT_SYMLINK_NOFOLLOW)
+    flags |= 0 if sync else AT_STATX_DONT_SYNC
+    data: Any = _Statx()
+    where = target if isinstance(target, int) else dir_fd
+    _statx(where, os.fsencode(path), flags, STATX_BASIC_STATS | STATX_BTIME, byref(data))
+    birth = data.btime.tv_sec * 1_000_000_000 + data.btime.tv_nsec if data.mask & STATX_BTIME else None
+    return FileStat(
+        os.makedev(data.dev_major, data.dev_minor), data.ino, data.mode, data.nlink, data.uid, data.gid, data.size,
+        data.blocks, data.atime.tv_sec, data.mtime.tv_sec, data.ctime.tv_sec, birth,
+    )  # fmt: skip
+
+
+def file_system_type(path: str) -> int:
+    """Return f_type of statfs(2), which os.statvfs leaves out."""
+    buffer = ctypes.create_string_buffer(256)
+    _statfs(os.fsencode(path), buffer)
+    return c_long.from_buffer(buffer).value
+
+
+def reopen(fd: int, access: Access) -> int:
+    """Open a descriptor's file anew with just `access`, e.g. a memfd read-only. Close-on-exec; its own file offset."""
+    flags = {Access.READ: os.O_RDONLY, Access.WRITE: os.O_WRONLY, Access.READ_WRITE: os.O_RDWR}[access]
+    return os.open(f"/proc/self/fd/{fd}", flags | os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+def set_subreaper(on: bool = True) -> None:
+    """Make this process the parent of orphaned descendants (PR_SET_CHILD_SUBREAPER; cleared by neither exec nor fork
+    of others, not inherited by children)."""
+    _prctl(PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0)
+
+
+def is_subreaper() -> bool:
+    """Whether orphaned descendants come to this process."""
+    answer = c_int()
+    _prctl(PR_GET_CHILD_SUBREAPER, ctypes.addressof(answer), 0, 0, 0)
+    return bool(answer.value)
+
+
+def set_pdeathsig(signal: int) -> None:
+    """Have the kernel send `signal` to this process when the *thread* that made it ends (PR_SET_PDEATHSIG)."""
+    _prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0)
+
+
+def set_name(name: str) -> None:
+    """Set the name that `ps` shows (comm), cut to 15 bytes."""
+    text = ctypes.create_string_buffer(os.fsencode(name)[:15])
+    _prctl(PR_SET_NAME, ctypes.addressof(text), 0, 0, 0)
+
+
+def _flat(data: ctypes.Structure) -> Fields:
+    fields: Fields = {}
+    for name, _ in data._fields_:  # type: ignore[misc]
+        value = getattr(data, name)
+        if isinstance(value, ctypes.Structure):
+            fields.update({f"{name}.{inner}": number for inner, number in _flat(value).items()})
+        elif not name.startswith("_"):
+            fields[name] = value
+    for name in [name for name in fields if name.endswith("perm.key")]:
+        fields[name] = unsigned_key(fields[name])
+    return fields

@@ -1,0 +1,95 @@
+"""POSIX named semaphores: a 32-byte file `sem.NAME` in /dev/shm. Created and unlinked by posix_ipc, read here.
+
+The C library makes `sem.XXXXXX`, links it to its name and unlinks the first, so a creator's maps show a deleted file
+although the semaphore lives: match by inode, never by path. A semaphore has no descriptor to hand on.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import ClassVar
+
+from orchestra.kernel import libc, nodes
+from orchestra.kernel.api import kernel_call
+from orchestra.kernel.borrowed import errno_restored
+from orchestra.kinds import Access, Family, Handle, Kind, Listing, ObjectRef, Spec, Stat
+
+
+class PosixSem:
+    """Adapter of POSIX semaphores."""
+
+    family: ClassVar[Family] = Family.POSIX
+    kind: ClassVar[Kind] = Kind.SEMAPHORE
+
+    def create(self, spec: Spec, /) -> Handle:
+        """See Adapter.create."""
+        import posix_ipc
+
+        path = nodes.shm_path(spec.ref)
+        value = spec.values[0] if spec.values else 0
+        call = f"sem_open({spec.name}, O_CREAT|O_EXCL, {spec.mode:#o}, {value})"
+        with kernel_call(spec.ref, call), errno_restored():
+            if value < 0:  # posix_ipc takes an unsigned number and would let -1 wrap
+                raise ValueError(value)
+            made = posix_ipc.Semaphore(spec.name, posix_ipc.O_CREX, mode=0o600, initial_value=value)
+        made.close()
+        with nodes.undone_on_error(path), kernel_call(spec.ref, f"chown, chmod({path}, {spec.mode:#o})"):
+            nodes.set_owner_and_mode_of_path(path, spec)
+            return Handle(spec.ref, nodes.identity_from(spec.ref, libc.statx(path)))
+
+    def open(self, ref: ObjectRef, access: Access, /) -> None:  # noqa: ARG002 the protocol's
+        """See Adapter.open. Whatever the access, sem_open(3) needs to read and to write the file."""
+        path = nodes.shm_path(ref)
+        with kernel_call(ref, f"open({path}, O_RDWR)"):
+            os.close(os.open(path, os.O_RDWR | nodes.NOFOLLOW))
+
+    def stat(self, ref: ObjectRef, /) -> Stat | None:
+        """See Adapter.stat. Value and waiters only where the file may be read."""
+        path = nodes.shm_path(ref)
+        found = nodes.stat_path(ref, path)
+        if found is None:
+            return None
+        shown = nodes.stat_from(ref, found)
+        return replace(shown, members=1, fields={**shown.fields, **_value(path, found)})
+
+    def remove(self, ref: ObjectRef, /) -> bool:
+        """See Adapter.remove. Processes that have it open go on using it."""
+        import posix_ipc
+
+        if nodes.stat_path(ref, nodes.shm_path(ref)) is None:
+            return False
+        with kernel_call(ref, f"sem_unlink({ref.name})"):
+            try:
+                with errno_restored():
+                    posix_ipc.unlink_semaphore(ref.name or "")
+            except FileNotFoundError:
+                return False
+        return True
+
+    def link(self, ref: ObjectRef, name: str, /) -> ObjectRef:
+        """See Linkable.link."""
+        target = ObjectRef(self.family, self.kind, name=name)
+        return nodes.link_path(ref, nodes.shm_path(ref), nodes.shm_path(target), target)
+
+    def list(self) -> Listing:
+        """All files `sem.*` in this mount namespace's /dev/shm."""
+        return nodes.list_shm(self.kind, self.stat)
+
+
+def _value(path: str, seen: libc.FileStat) -> dict[str, int]:
+    """Read the count as sem_getvalue(3) does: struct new_sem of 64-bit glibc has it in the first word, waiters next.
+
+    Opening the file leaves the semaphore alone; sem_open would map it. An empty or cut file has no value.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | nodes.NOFOLLOW)
+    except OSError:
+        return {}
+    try:
+        data = os.read(fd, 8)
+        if len(data) < 8 or os.fstat(fd).st_ino != seen.st_ino:
+            return {}
+    finally:
+        os.close(fd)
+    return {"sem_getvalue": int.from_bytes(data[:4], "little"), "nwaiters": int.from_bytes(data[4:], "little")}
