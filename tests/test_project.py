@@ -35,6 +35,18 @@ def test_a_module_is_named_for_what_it_does_and_says_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_that_says_it_is_pure_is_held_to_it(path: Path) -> None:
+    first = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n\n")[0]
+    if not re.search(r"\b(Pure|PURE)\b", first) or path.name == "__init__.py":
+        return
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (pure,) = [contract for contract in contracts if contract["name"].startswith("Modules that decide")]
+    module = name_of(path).removesuffix(".py").replace("/", ".")
+    listed = [source.removesuffix(".**") for source in pure["source_modules"]]
+    assert any(module == name or module.startswith(name + ".") for name in listed), "add it to the contract"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_nothing_is_left_for_later(path: Path) -> None:
     text = path.read_text()
     assert not re.search(r"\b(TODO|FIXME|XXX)\b", text)
