@@ -129,6 +129,12 @@ EVENTS: Final[Mapping[str, EventType]] = {
         "A process has ended, in any way; the last line it wrote stands before this event.",
         {**_PROCESS, "pid": "integer", "exit_code?": "integer", "signal?": "string"},
     ),
+    "process.lingering": EventType(
+        "info",
+        "{who} ended, but processes it started are still there",
+        "The process itself has ended; what it left running is asked to stop, in the same way.",
+        {**_PROCESS, "pid": "integer"},
+    ),
     "process.failed": EventType(
         "error",
         "{who} failed: {reason}",
