@@ -64,6 +64,7 @@ class Sighting:
     name: str | None = None  # the name looked at; None when it was found by id or key
     device: int | None = None
     refused: str = ""  # why the kernel did not let us look
+    other: str = ""  # what has the name instead: a folder, a symbolic link …
 
 
 def same_object(identity: Identity, stat: Stat) -> bool:
@@ -87,6 +88,8 @@ def entitlement(row: ObjectRow, seen: Sighting, here: Here) -> Ruling:
     out_of_reach = _out_of_reach(row, seen, here)
     if out_of_reach is not None:
         return out_of_reach
+    if seen.other:
+        return Ruling(Decision.GONE, f"{seen.other}, which was left alone")
     if seen.refused:
         return Ruling(Decision.REFUSE, f"it could not be looked at: {seen.refused}")
     return _intended(row, seen) if row.state is ObjectState.INTENDED else _recorded(row, seen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Collection, Iterable
 
-from orchestra.errors import KernelError
+from orchestra.errors import KernelError, ShapeMismatch
 from orchestra.kinds import Family, ObjectRef, Stat
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import OPEN_STATES, ObjectRow, ObjectState
@@ -46,6 +46,8 @@ def sightings(row: ObjectRow, world: World, claimed: Collection[Claim] = ()) -> 
 def _by_name(row: ObjectRow, name: str, device: int | None, world: World) -> Sighting:
     try:
         stat = world.adapter(row.family, row.kind).stat(ObjectRef(row.family, row.kind, name=name))
+    except ShapeMismatch as err:  # another kind of file has the name
+        return Sighting(name=name, device=device, other=err.problem)
     except KernelError as err:
         return Sighting(name=name, device=device, refused=err.problem)
     return Sighting(stat, name=name, device=device)

@@ -1,0 +1,174 @@
+"""PURE: the verdict on one object that the ledger knows, with its evidence in words.
+
+First match wins, as in the table of verdicts of the command line:
+
+    deleted   its name or key is gone and it is still held: it ends with its last holder
+    live      it belongs to a run that is live, or that ended and waits for `down`
+    kept      it stays on purpose: `on_down`, or `--leak`
+    leaked    its run is over and it should not be there
+    foreign   not ours: declared external, or a file that was there before
+    unknown   it may be ours, which is not proven: never removed
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestra.kinds import Family, Holders, Stat
+from orchestra.ledger.rows import RUNNING_STATES, ObjectRow, ObjectState, RunRow
+from orchestra.objects.entitlement import Decision, Ruling
+from orchestra.objects.explain import holders_in_words
+from orchestra.objects.names import NAMELESS_FAMILIES
+
+
+class Verdict(StrEnum):
+    """What an object on the host is to us."""
+
+    DELETED = "deleted"
+    LIVE = "live"
+    KEPT = "kept"
+    LEAKED = "leaked"
+    FOREIGN = "foreign"
+    ORPHAN = "orphan"
+    UNKNOWN = "unknown"
+
+
+class Standing(StrEnum):
+    """What has become of a run, as far as its objects are concerned."""
+
+    LIVE = "live"
+    WAITING = "waiting"  # ended, detached: its objects stay until `down`
+    CRASHED = "crashed"
+    ENDED = "ended"  # nothing of it should be left but what was kept
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that is known about one recorded object. `run` is None when its run is not on record.
+
+    `same_boot`: the host was not restarted since; inode numbers start over, so holders mean nothing across a restart.
+    """
+
+    row: ObjectRow
+    run: RunRow | None
+    standing: Standing
+    ruling: Ruling
+    stat: Stat | None
+    holders: Holders
+    same_boot: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """A verdict, why, whether it was on purpose (None where the question makes no sense), whether `clean` may go."""
+
+    verdict: Verdict
+    evidence: str
+    intended: bool | None = None
+    removable: bool = False
+
+
+def standing(run: RunRow | None, *, live: bool) -> Standing:
+    """Tell what has become of a run; `live` says that a supervisor or guardian holds its instance's lock for it."""
+    if run is None:
+        return Standing.CRASHED
+    if live:
+        return Standing.LIVE
+    if run.state == "crashed" or run.state in RUNNING_STATES:
+        return Standing.CRASHED
+    return Standing.WAITING if run.detached and not run.finished else Standing.ENDED
+
+
+def classify(facts: Facts) -> Classified | None:
+    """Return the verdict on one object, None when nothing of it is there or it is out of this command's sight."""
+    row, ruling = facts.row, facts.ruling
+    if row.state is ObjectState.BORROWED:
+        return _borrowed(facts)
+    if row.family in NAMELESS_FAMILIES:
+        return _nameless(facts) if facts.same_boot else None
+    if ruling.elsewhere:
+        return None
+    if ruling.decision is Decision.GONE:
+        # Only /dev/shm and queues: their inode numbers are not given out again, those of a disk are, and the id of a
+        # System V object that is gone leads nowhere.
+        lasting = row.family is Family.POSIX and facts.same_boot
+        return _deleted(facts, "its name is gone") if lasting else None
+    if facts.stat is not None and facts.stat.marked and ruling.decision is Decision.REMOVE:
+        return _deleted(facts, "it is marked for removal") or _there(facts)
+    return _there(facts)
+
+
+def held(facts: Facts) -> str:
+    """Return who holds the object, in words; "" when nobody is seen to."""
+    if facts.holders.holders:
+        return holders_in_words(facts.holders)
+    attached = facts.stat.attached if facts.stat is not None else None
+    return f"attached {attached} times by processes that cannot be seen" if attached else ""
+
+
+def _there(facts: Facts) -> Classified:
+    row, ruling = facts.row, facts.ruling
+    if facts.standing is Standing.LIVE and row.state is not ObjectState.KEPT:
+        doing = "is being made by" if row.state is ObjectState.INTENDED else "belongs to"
+        return Classified(Verdict.LIVE, f"{doing} {_run(facts)}, which is live", intended=True)
+    if ruling.decision is Decision.REFUSE:
+        return Classified(Verdict.UNKNOWN, f"{ruling.why} ({_story(facts)})")
+    if row.state is ObjectState.KEPT:
+        return _with_holders(facts, Verdict.KEPT, f"kept on purpose by {_run(facts)}: {_reason(row)}", intended=True)
+    if facts.standing is Standing.WAITING:
+        words = f"belongs to {_run(facts)}, which ended and keeps its objects until `orchestra down {row.instance}`"
+        return Classified(Verdict.LIVE, words, intended=True)
+    proof = "" if row.state is ObjectState.LIVE else f"; {ruling.why}"
+    return _with_holders(facts, Verdict.LEAKED, f"{_story(facts)}{proof}", intended=False)
+
+
+def _with_holders(facts: Facts, verdict: Verdict, evidence: str, *, intended: bool) -> Classified:
+    """Leaked and kept objects go only when nobody is seen to hold them."""
+    holding = held(facts)
+    if holding:
+        return Classified(verdict, f"{evidence}; {holding}", intended=intended)
+    return Classified(verdict, f"{evidence}; {holders_in_words(facts.holders)}", intended=intended, removable=True)
+
+
+def _deleted(facts: Facts, words: str) -> Classified | None:
+    holding = held(facts)
+    if not holding:
+        return None
+    return Classified(Verdict.DELETED, f"{words} and it ends with its last holder: {holding}")
+
+
+def _nameless(facts: Facts) -> Classified | None:
+    holding = held(facts)
+    if not holding:
+        return None
+    if facts.standing in (Standing.LIVE, Standing.WAITING):
+        return Classified(Verdict.LIVE, f"belongs to {_run(facts)}; {holding}", intended=True)
+    return Classified(Verdict.DELETED, f"it has no name and ends with its last holder: {holding}; {_story(facts)}")
+
+
+def _borrowed(facts: Facts) -> Classified | None:
+    if facts.stat is None or facts.standing not in (Standing.LIVE, Standing.WAITING):
+        return None
+    words = f"used by {_run(facts)}, which did not make it and never removes it; {holders_in_words(facts.holders)}"
+    return Classified(Verdict.FOREIGN, words)
+
+
+def _story(facts: Facts) -> str:
+    by = f"made by {_run(facts)}" if facts.row.state is not ObjectState.INTENDED else f"announced by {_run(facts)}"
+    if facts.run is None:
+        return f"{by}, which is not on record"
+    if facts.standing is Standing.CRASHED:
+        return f"{by}, whose supervisor is gone"
+    reason = f": {facts.row.why}" if facts.row.why else ""
+    return f"{by}, which is over{reason}"
+
+
+def _run(facts: Facts) -> str:
+    return f"run {facts.row.run} of {facts.row.instance}"
+
+
+def _reason(row: ObjectRow) -> str:
+    if row.why:
+        return row.why
+    return "--leak" if row.by_hand_leak else f"on_down: {row.on_down}"

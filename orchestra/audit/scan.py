@@ -1,0 +1,89 @@
+"""Look at every object that the ledger says may be there, and judge each. Changes nothing, on the host or on record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from orchestra.audit.classify import Facts, Standing, classify, standing
+from orchestra.audit.report import Finding, Report
+from orchestra.errors import KernelError
+from orchestra.kinds import Holders, Identity, Stat
+from orchestra.ledger.journal import Ledger
+from orchestra.ledger.rows import OPEN_STATES, ObjectRow, ObjectState, RunRow
+from orchestra.objects.entitlement import Decision, Here, Ruling, entitlement
+from orchestra.objects.look import Claim, claims, sightings
+from orchestra.objects.remove import combined
+from orchestra.objects.world import KERNEL, World
+
+IsLive = Callable[[RunRow], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    row: ObjectRow
+    ruling: Ruling
+    stat: Stat | None
+
+    @property
+    def identity(self) -> Identity | None:
+        """What to look for among the holders: what is on record, else what was found."""
+        if self.row.identity is not None:
+            return self.row.identity
+        return self.stat.identity if self.stat is not None else None
+
+
+def scan(ledger: Ledger, is_live: IsLive, *, world: World = KERNEL, run: str | None = None) -> Report:
+    """Return a finding for each object on record that is still there; `run` limits it to one run's.
+
+    `is_live(run)` says whether a supervisor or guardian lives for just that run (see `liveness.live_runs`).
+    """
+    where = world.here()
+    claimed = claims(ledger)
+    looks = [_look(row, world, claimed) for row in ledger.objects(run=run, states=(*OPEN_STATES, ObjectState.BORROWED))]
+    holders = _holders(looks, world)
+    runs = {each.run: each for each in ledger.runs()}
+    standings: dict[str, Standing] = {}
+    findings = []
+    for look, held in zip(looks, holders, strict=True):
+        row = look.row
+        found = runs.get(row.run)
+        if row.run not in standings:
+            standings[row.run] = standing(found, live=found is not None and is_live(found))
+        same_boot = row.boot_id == where.boot_id
+        verdict = classify(Facts(row, found, standings[row.run], look.ruling, look.stat, held, same_boot))
+        if verdict is not None:
+            findings.append(Finding(row, look.stat, held, verdict))
+    return Report(where.ipc_ns, tuple(findings), sum(look.ruling.elsewhere for look in looks))
+
+
+def _look(row: ObjectRow, world: World, where: Here, claimed: set[Claim]) -> _Look:
+    examined = [(seen, entitlement(row, seen, where)) for seen in sightings(row, world, claimed)]
+    ruling = combined(examined)
+    seen = next(seen for seen, each in examined if each is ruling)
+    if row.state is ObjectState.BORROWED:
+        return _Look(row, ruling, seen.stat)
+    # A stranger in its place is not what the finding is about.
+    return _Look(row, ruling, None if ruling.decision is Decision.GONE else seen.stat)
+
+
+def _holders(looks: Sequence[_Look], world: World) -> list[Holders]:
+    """One pass over /proc for all of them."""
+    places, identities = positions(look.identity for look in looks)
+    try:
+        found = world.holders(identities) if identities else {}
+    except KernelError:
+        found = dict.fromkeys(range(len(identities)), Holders((), complete=False))
+    nobody = Holders(())
+    return [nobody if place is None else found.get(place, nobody) for place in places]
+
+
+def positions(wanted: Iterable[Identity | None]) -> tuple[list[int | None], list[Identity]]:
+    """Return the place of each in the list of those that are not None, and that list."""
+    identities: list[Identity] = []
+    places: list[int | None] = []
+    for identity in wanted:
+        places.append(None if identity is None else len(identities))
+        if identity is not None:
+            identities.append(identity)
+    return places, identities
