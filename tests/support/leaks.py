@@ -99,10 +99,7 @@ def _sysv(proc: Path) -> list[Seen]:
 
 
 def _posix_queues() -> tuple[list[Seen], str]:
-    try:
-        from orchestra.kernel.registry import adapter_for
-    except ImportError:
-        return [], "POSIX queues"
+    from orchestra.kernel.registry import adapter_for
     from orchestra.kinds import Family, Kind
 
     listing = adapter_for(Family.POSIX, Kind.QUEUE).list()
