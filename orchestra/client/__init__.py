@@ -1,1 +1,34 @@
-"""What a program inside a run imports."""
+"""What a program inside a run imports: `from orchestra.client import attach, log, ready`.
+
+The same names come from the one file `orchestra_client.py`, which every child of a run can import with any Python,
+also one in which orchestra is not installed: its folder is on the PYTHONPATH we set. There lies `orchestra.h` too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orchestra.client.lib.orchestra_client import (
+    Message,
+    NotInRun,
+    Pipe,
+    Queue,
+    Run,
+    Semaphore,
+    attach,
+    log,
+    notify,
+    ready,
+)
+
+__all__ = ["Message", "NotInRun", "Pipe", "Queue", "Run", "Semaphore", "attach", "log", "notify", "ready"]
+
+
+def library_folder() -> Path:
+    """Return the folder that holds `orchestra_client.py` and, but for the header, nothing else to import by accident."""
+    return Path(__file__).resolve().parent / "lib"
+
+
+def include_folder() -> Path:
+    """Return the folder that holds `orchestra.h`."""
+    return library_folder()
