@@ -8,6 +8,7 @@ orderly stop first; a second Ctrl-C kills.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -127,8 +128,12 @@ class Attendant:
             self.flush()
         except FileNotFoundError:  # accepted, but nothing logged yet
             return False
-        except BrokenPipeError:
-            self._lost_output()
+        except OSError as err:
+            if err.errno in (errno.EPIPE, errno.EIO):  # EIO: the terminal was closed
+                self._lost_output()
+            else:
+                self.show = None
+                tell(f"the log cannot be shown any more: {err.strerror}; the run goes on, {self.outcome.log} has it all")
             return False
         return bool(lines)
 
