@@ -14,8 +14,7 @@ import ctypes
 import os
 from collections.abc import Callable, Sequence
 from ctypes import POINTER, byref, c_char_p, c_int, c_long, c_size_t, c_uint, c_ulong, c_ushort, c_void_p
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestra.kinds import Access
 
@@ -239,8 +238,7 @@ def sem_query(number: int, index: int, command: int) -> int:
 # Files and processes --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class FileStat:
+class FileStat(NamedTuple):
     """What statx tells. `birth_ns` is nanoseconds since the epoch, None where the file system keeps none."""
 
     st_dev: int

@@ -1,5 +1,6 @@
 """Parsers of /proc: text in, typed rows out; and the few readers that need no more than that.
 
+Rows are named tuples, not dataclasses: seven of those would cost every command five milliseconds to make.
 The parsers take the whole text of one file, so they are tested with recorded texts of other kernels. The readers
 take `root`, a folder that stands for /proc. A process may vanish between any two reads: readers answer None or
 nothing then, which is no error.
@@ -10,8 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from orchestra.errors import KernelError
 
@@ -24,8 +24,7 @@ class ProcfsFormatError(KernelError):
     """A file of /proc does not look as proc(5) says; names the file and the line."""
 
 
-@dataclass(frozen=True, slots=True)
-class SysvQueue:
+class SysvQueue(NamedTuple):
     """One row of /proc/sysvipc/msg. `key` is unsigned, times are seconds since the epoch, 0 = never."""
 
     key: int
@@ -44,8 +43,7 @@ class SysvQueue:
     ctime: int
 
 
-@dataclass(frozen=True, slots=True)
-class SysvSegment:
+class SysvSegment(NamedTuple):
     """One row of /proc/sysvipc/shm. `mode` has SHM_DEST (01000) and SHM_LOCKED (02000); sizes in bytes."""
 
     key: int
@@ -66,8 +64,7 @@ class SysvSegment:
     swap: int
 
 
-@dataclass(frozen=True, slots=True)
-class SysvSet:
+class SysvSet(NamedTuple):
     """One row of /proc/sysvipc/sem. There is no creator pid and no value here."""
 
     key: int
@@ -82,8 +79,7 @@ class SysvSet:
     ctime: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessStat:
+class ProcessStat(NamedTuple):
     """What /proc/PID/stat says. `start_time` is clock ticks since boot; with the pid it names one process for good."""
 
     pid: int
@@ -106,8 +102,7 @@ class ProcessStat:
         return bool(self.flags & _KERNEL_THREAD)
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapping(NamedTuple):
     """One row of /proc/PID/maps that maps a file. `path` is as printed: newlines escaped, maybe " (deleted)"."""
 
     start: int
@@ -119,8 +114,7 @@ class Mapping:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class FileLock:
+class FileLock(NamedTuple):
     """One row of /proc/locks. `pid` is -1 for an OFD lock; `waiting` rows are blocked requests."""
 
     kind: str  # POSIX, FLOCK, OFDLCK, LEASE
@@ -131,8 +125,7 @@ class FileLock:
     waiting: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(NamedTuple):
     """One row of /proc/PID/mountinfo, as far as we need it."""
 
     path: str

@@ -1,4 +1,4 @@
-"""System V semaphore sets. Made by semget and SETALL directly (sysv_ipc makes single semaphores), removed by sysv_ipc."""
+"""System V semaphore sets. Made by semget and SETALL directly (sysv_ipc makes single semaphores), removed by it."""
 
 from __future__ import annotations
 
