@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
 from collections.abc import Callable, Sequence
 from ctypes import POINTER, byref, c_char_p, c_int, c_long, c_size_t, c_uint, c_ulong, c_ushort, c_void_p
 from typing import Any, NamedTuple
@@ -277,8 +278,13 @@ def file_system_type(path: str) -> int:
 
 
 def reopen(fd: int, access: Access) -> int:
-    """Open a descriptor's file anew with just `access`, e.g. a memfd read-only. Close-on-exec; its own file offset."""
+    """Open a descriptor's file anew with just `access`: its own file offset and flags, close-on-exec, non-blocking.
+
+    A memfd to be written is opened read-write, because mmap(2) of a write-only descriptor is refused.
+    """
     flags = {Access.READ: os.O_RDONLY, Access.WRITE: os.O_WRONLY, Access.READ_WRITE: os.O_RDWR}[access]
+    if access is Access.WRITE and stat.S_ISREG(os.fstat(fd).st_mode):
+        flags = os.O_RDWR
     return os.open(f"/proc/self/fd/{fd}", flags | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
