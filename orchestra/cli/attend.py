@@ -129,11 +129,11 @@ class Attendant:
         except FileNotFoundError:  # accepted, but nothing logged yet
             return False
         except OSError as err:
-            if err.errno in (errno.EPIPE, errno.EIO):  # EIO: the terminal was closed
+            if isinstance(err, BrokenPipeError) or err.errno == errno.EIO:  # EIO: the terminal was closed
                 self._lost_output()
             else:
                 self.show = None
-                tell(f"the log cannot be shown any more: {err.strerror}; the run goes on, {self.outcome.log} has it all")
+                tell(f"the log cannot be shown any more: {err.strerror}; the run goes on and {self.outcome.log} has it")
             return False
         return bool(lines)
 

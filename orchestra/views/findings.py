@@ -1,0 +1,84 @@
+"""Audit findings as a table: what it is, whose, the verdict, and how we know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from orchestra.views.ansi import PLAIN, Paint
+from orchestra.views.table import Column, render_table
+
+_COLOURS = {"leaked": ("red",), "kept": ("cyan",), "live": ("green",), "deleted": ("yellow",), "unknown": ("yellow",)}
+
+
+def verdict_style(verdict: str) -> tuple[str, ...]:
+    """Colours of a verdict."""
+    return _COLOURS.get(verdict, ())
+
+
+def address(finding: dict[str, Any]) -> str:
+    """Return how `inspect` takes this object, as far as anything leads to it."""
+    family, kind = finding["family"], finding["kind"]
+    label = "fifo" if family == "fifo" else f"{family}-{kind}"
+    if finding["name"] is not None:
+        return f"{label}:{finding['name']}"
+    return label if finding["id"] is None else f"{label}:{finding['id']}"
+
+
+def holders(finding: dict[str, Any]) -> str:
+    """Return the holders in a cell."""
+    names = {holder["pid"]: f"{holder['pid']} {holder['command']}" for holder in finding["holders"]}
+    return ", ".join(names.values())
+
+
+def audit_table(
+    findings: Sequence[tuple[str, dict[str, Any]]], *, width: int | None = None, paint: Paint = PLAIN
+) -> str:
+    """Return the table of `audit`; each finding comes with its key in the file."""
+    columns = [
+        Column("verdict", styles=verdict_style),
+        Column("object", shrink=True),
+        Column("declared"),
+        Column("run"),
+        Column("size", right=True),
+        Column("held by", shrink=True),
+        Column("evidence", shrink=True),
+    ]
+    rows = [
+        (
+            item["verdict"],
+            address(item),
+            f"{item['instance']}.{key}",
+            item["run"],
+            item["size"],
+            holders(item),
+            item["evidence"],
+        )
+        for key, item in findings
+    ]
+    return render_table(columns, rows, width=width, paint=paint)
+
+
+def clean_table(
+    outcomes: Sequence[tuple[str, str, dict[str, Any], str]], *, width: int | None = None, paint: Paint = PLAIN
+) -> str:
+    """Return the table of `clean`: outcome, key in the file, finding, and why it stayed."""
+    columns = [
+        Column("outcome", styles=lambda word: ("yellow",) if word == "left" else ("green",)),
+        Column("verdict", styles=verdict_style),
+        Column("object", shrink=True),
+        Column("declared"),
+        Column("run"),
+        Column("size", right=True),
+        Column("why", shrink=True),
+    ]
+    rows = [
+        (word, item["verdict"], address(item), f"{item['instance']}.{key}", item["run"], item["size"], why)
+        for word, key, item, why in outcomes
+    ]
+    return render_table(columns, rows, width=width, paint=paint)
+
+
+def counted(summary: dict[str, int]) -> str:
+    """Return the verdicts that were given, with their numbers: `2 leaked, 4 kept`."""
+    return ", ".join(f"{number} {verdict}" for verdict, number in summary.items() if number)
