@@ -167,7 +167,7 @@ class Queue:
         """
         if type != 1:
             raise ValueError(f"{self.key} is a POSIX queue: messages have a priority, no type")
-        end = timeout and monotonic() + (timeout := max(0.0, timeout))
+        end = timeout and monotonic() + (timeout := timeout if timeout > 0 else 0.0)
         while True:
             try:
                 self._send(body, timeout, priority)
@@ -186,7 +186,7 @@ class Queue:
         """
         if type:
             raise ValueError(f"{self.key} is a POSIX queue: it gives the oldest of the highest priority, not a type")
-        end = timeout and monotonic() + (timeout := max(0.0, timeout))
+        end = timeout and monotonic() + (timeout := timeout if timeout > 0 else 0.0)
         while True:
             try:
                 body, priority = self._receive(timeout)
@@ -211,19 +211,17 @@ class _SysvQueue(Queue):
     def send(self, body: Body, *, priority: int = 0, type: int = 1, timeout: float | None = None) -> None:
         if priority:
             raise ValueError(f"{self.key} is a System V queue: messages have a type, no priority")
-        end = timeout and monotonic() + (timeout := max(0.0, timeout))
         try:
             self._send(body, timeout is None, type)
         except self._busy:
-            if not _patiently(lambda wait: self._raw.send(body, wait, type), timeout, end):
+            if not _patiently(lambda wait: self._raw.send(body, wait, type), timeout):
                 raise TimeoutError(errno.ETIMEDOUT, f"queue {self.key} stayed full") from None
 
     def receive(self, *, type: int = 0, timeout: float | None = None) -> Message | None:
-        end = timeout and monotonic() + (timeout := max(0.0, timeout))
         try:
             body, kind = self._receive(timeout is None, type)
         except self._busy:
-            found = _patiently(lambda wait: self._raw.receive(wait, type), timeout, end)
+            found = _patiently(lambda wait: self._raw.receive(wait, type), timeout)
             if found is None:
                 return None
             body, kind = found
@@ -240,7 +238,7 @@ class Semaphore:
 
     def acquire(self, timeout: float | None = None) -> bool:
         """Take one, waiting while there is none; False when none came in time. Raises OSError (EIDRM) when removed."""
-        end = timeout and monotonic() + (timeout := max(0.0, timeout))
+        end = timeout and monotonic() + (timeout := timeout if timeout > 0 else 0.0)
         while True:
             try:
                 self._acquire(timeout)
@@ -564,8 +562,9 @@ class _RawSysvQueue:
         return ctypes.string_at(ctypes.addressof(buffer) + start, size), ctypes.c_long.from_buffer(buffer).value
 
 
-def _patiently(call: Callable[[bool], Any], timeout: float | None, end: float | None) -> Any:
+def _patiently(call: Callable[[bool], Any], timeout: float | None) -> Any:
     # Repeat call(wait), which a signal ends with InterruptedError, until it is done; None when it was not in time.
+    end = monotonic() + (timeout or 0.0)
     timer = _interrupt_after(timeout) if timeout and timeout > 0 else None
     try:
         while True:
@@ -574,7 +573,7 @@ def _patiently(call: Callable[[bool], Any], timeout: float | None, end: float | 
             except BlockingIOError:
                 return None
             except InterruptedError:
-                if timer is not None and monotonic() >= (end or 0):
+                if timer is not None and monotonic() >= end:
                     return None
     finally:
         if timer is not None:
