@@ -40,7 +40,10 @@ def scan(ledger: Ledger, is_live: IsLive, *, world: World = KERNEL, run: str | N
     """
     where = world.here()
     claimed = claims(ledger)
-    looks = [_look(row, world, claimed) for row in ledger.objects(run=run, states=(*OPEN_STATES, ObjectState.BORROWED))]
+    looks = [
+        _look(row, world, where, claimed)
+        for row in ledger.objects(run=run, states=(*OPEN_STATES, ObjectState.BORROWED))
+    ]
     holders = _holders(looks, world)
     runs = {each.run: each for each in ledger.runs()}
     standings: dict[str, Standing] = {}

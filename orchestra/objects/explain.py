@@ -63,13 +63,13 @@ def describe_holders(stat: Stat, world: World) -> str:
 
 
 def holders_in_words(found: Holders) -> str:
-    """Return `held by 12 (python3), 14 (sh)`; says when not every process could be looked into."""
+    """Return `held by 12 (python3), 14 (sh)`, or that nobody is seen to, and whether everybody could be looked at."""
     named = [f"{holder.pid} ({holder.command})" for holder in found.holders[:_NAMED_HOLDERS]]
     if len(found.holders) > _NAMED_HOLDERS:
         named.append(f"{len(found.holders) - _NAMED_HOLDERS} more")
     if named:
         return f"held by {', '.join(named)}"
-    return "held by nobody" if found.complete else "held by no process that may be looked into"
+    return "held by nobody" if found.complete else "no holder seen, though not every process could be looked into"
 
 
 def known_row(ledger: Ledger, stat: Stat) -> ObjectRow | None:
