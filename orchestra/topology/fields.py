@@ -1,0 +1,151 @@
+"""Types of fields and the base of all models: closed, frozen, read by the readers of values.py."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated, Any, NamedTuple, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from orchestra.bindings import Template
+from orchestra.kinds import Access, OnDown
+from orchestra.topology import hints, shapes, values
+from orchestra.topology.keys import EXTENSIONS
+from orchestra.topology.nodes import LeadingZero, Scalar, plain_data
+
+WHOLE = "whole"  # code of an error between keys; the loader reports those itself, with their place
+REPLICAS_MAX = 10_000
+SEM_VALUE_MAX = 2**31 - 1  # sem_overview(7)
+
+
+class Condition(StrEnum):
+    """What a dependency waits for."""
+
+    STARTED = "started"
+    READY = "ready"
+    COMPLETED = "completed"
+    ENDED = "ended"
+
+
+class Escalate(StrEnum):
+    """What a failure means for the other processes."""
+
+    STOP_ALL = "stop-all"
+    STOP_DEPENDANTS = "stop-dependants"
+    IGNORE = "ignore"
+
+
+class KeyForm(StrEnum):
+    """The two System V keys that are words."""
+
+    AUTO = "auto"
+    PRIVATE = "private"
+
+
+def frozen(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a mapping that nobody can change."""
+    return MappingProxyType(dict(value))
+
+
+def no_entries() -> Mapping[str, Any]:
+    """Return an empty mapping that nobody can change."""
+    return MappingProxyType({})
+
+
+def empty_if_nothing(value: Any) -> Any:
+    """`jobs:` with nothing behind it means all defaults, as people who know Compose expect."""
+    return {} if value is None or (type(value) is Scalar and value.plain and value.text == "") else value
+
+
+def typed(reader: Any, schema: dict[str, Any]) -> tuple[Any, Any]:
+    """Return the annotations of a field that has its own reader and its own JSON Schema."""
+    return PlainValidator(reader), WithJsonSchema(schema)
+
+
+Text = Annotated[str, *typed(values.read_text, shapes.TEXT)]
+Bool = Annotated[bool, *typed(values.read_bool, shapes.BOOLEAN)]
+Size = Annotated[int, *typed(values.read_size, shapes.SIZE)]
+Duration = Annotated[float, *typed(values.read_duration, shapes.DURATION)]
+Mode = Annotated[int, *typed(values.read_mode, shapes.MODE)]
+Path = Annotated[str, *typed(values.read_path, shapes.PATH)]
+Owner = Annotated[int | str, *typed(values.read_owner, shapes.OWNER)]
+Signal = Annotated[str, *typed(values.read_signal, shapes.SIGNAL)]
+SuccessItem = Annotated[int | str, *typed(values.read_success, shapes.SUCCESS)]
+Literally = Annotated[str, *typed(values.read_source_text, shapes.SINGLE)]
+Value = Annotated[Template, *typed(values.read_template, shapes.SINGLE)]
+Directory = Annotated[Template, *typed(values.read_directory, shapes.PATH)]
+Command = Annotated[tuple[Template, ...], *typed(values.read_command, shapes.COMMAND)]
+QueueName = Annotated[str, *typed(values.posix_name(255), shapes.POSIX_NAME)]
+SemaphoreName = Annotated[str, *typed(values.posix_name(251), shapes.POSIX_NAME)]  # glibc puts `sem.` before it
+OnDownWord = Annotated[
+    OnDown, *typed(values.choice(OnDown, "way to end", hints.ON_DOWN), shapes.words(*(item.value for item in OnDown)))
+]
+AccessWord = Annotated[
+    Access, *typed(values.choice(Access, "access", hints.ACCESS), shapes.words(*(item.value for item in Access)))
+]
+EscalateWord = Annotated[
+    Escalate, *typed(values.choice(Escalate, "escalation"), shapes.words(*(item.value for item in Escalate)))
+]
+ConditionWord = Annotated[
+    Condition,
+    *typed(values.choice(Condition, "condition", hints.CONDITIONS), shapes.words(*(c.value for c in Condition))),
+]
+Messages = Annotated[int, *typed(values.whole(1, 65536), shapes.whole(1, 65536))]
+SemaphoreValue = Annotated[int, *typed(values.whole(0, SEM_VALUE_MAX), shapes.whole(0, SEM_VALUE_MAX))]
+Replicas = Annotated[int, *typed(values.whole(1, REPLICAS_MAX), shapes.whole(1, REPLICAS_MAX))]
+ExtensionsField = Annotated[Mapping[str, Any], AfterValidator(frozen)]
+
+
+class Contradiction(NamedTuple):
+    """Two keys of one object that do not go together, or one that is missing. `at` is the key to point at, or ""."""
+
+    code: str
+    message: str
+    help: str = ""
+    at: str = ""
+
+
+class Closed(BaseModel):
+    """Base of all: unknown keys are errors, nothing changes after validation, `x-*` keys are carried along."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        external = bool(getattr(self, "external", False))
+        for found in self.contradictions(self.model_fields_set, external=external):
+            raise PydanticCustomError(WHOLE, "{message}", {"message": found.message, "help": found.help})
+        return self
+
+    @classmethod
+    def contradictions(cls, given: Collection[str], *, external: bool) -> list[Contradiction]:  # noqa: ARG003
+        """Return what is wrong between keys that are each fine; `given` names the keys that were written.
+
+        The loader asks this of the file itself, so that a bad value elsewhere in the object hides nothing.
+        """
+        return []
+
+
+class Extensible(Closed):
+    """What may carry `x-*` keys."""
+
+    extensions: ExtensionsField = Field(default_factory=no_entries, alias=EXTENSIONS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_extensions(cls, data: Any) -> Any:
+        """Move the `x-*` keys into one field."""
+        if not isinstance(data, dict):
+            return data
+        found = [key for key in data if isinstance(key, str) and key.startswith("x-")]
+        if not found or found == [EXTENSIONS]:
+            return data
+        kept = {key: value for key, value in data.items() if key not in found}
+        try:
+            kept[EXTENSIONS] = {key: plain_data(data[key]) for key in found}
+        except LeadingZero as err:
+            raise values.leading_zero(str(err)) from err
+        return kept

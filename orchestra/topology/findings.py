@@ -1,0 +1,220 @@
+"""From the errors of the models to findings with a place, a code and words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from orchestra.errors import Problem
+from orchestra.topology import hints
+from orchestra.topology.fields import WHOLE, Contradiction
+from orchestra.topology.interpolation import SECTIONS, dotted
+from orchestra.topology.keys import EXTENSIONS
+from orchestra.topology.marks import Marks, Path
+from orchestra.topology.model import Process, Stop, Topology
+from orchestra.topology.nodes import Map, Scalar
+from orchestra.topology.objectmodels import OBJECT_MODELS, Fill, Ftok, IpcObject, default_family
+from orchestra.topology.values import QUIET, described
+
+_TAGS = frozenset({"value", "mapping"})  # of unions; the file does not have them
+
+
+def findings(error: ValidationError, marks: Marks) -> list[Problem]:
+    """Return a problem for each error that was not reported already."""
+    found = []
+    for item in error.errors(include_url=False):
+        if item["type"] in (QUIET, WHOLE):
+            continue
+        problem = _finding(dict(item), marks)
+        if problem is not None:
+            found.append(problem)
+    return found
+
+
+def path_of(location: tuple[str | int, ...]) -> Path:
+    """Return the path in the document: pydantic's location without the tags of unions."""
+    parts = list(location)
+    if len(parts) > 2 and parts[0] in SECTIONS:
+        del parts[2]  # the family
+    if parts and parts[-1] == "[key]":
+        parts.pop()
+    return tuple(part for index, part in enumerate(parts) if not (part in _TAGS and 2 < index < len(parts) - 1))
+
+
+def _finding(item: dict[str, Any], marks: Marks) -> Problem | None:
+    location = tuple(item["loc"])
+    context = item.get("ctx") or {}
+    kind = item["type"]
+    path = path_of(location)
+    if "message" in context:
+        full = (*path, *context.get("at", ()))
+        on_key = location[-1:] == ("[key]",) or kind == "unknown_key"
+        return marks.problem(full, kind, context["message"], context["help"], key=on_key)
+    node = marks.node(path)
+    if isinstance(node, Scalar) and node.broken:
+        return None
+    if kind == "extra_forbidden":
+        return unknown_key(path, location, marks)
+    if kind == "missing":
+        return _missing(path, marks)
+    if kind == "union_tag_invalid":
+        return _wrong_family(path, str(context.get("tag", "")), marks)
+    if kind == "too_short":
+        return marks.problem(path, "bad_value", "the list is empty")
+    if kind in ("tuple_type", "list_type"):
+        hint = f"Write [{node.text}]." if isinstance(node, Scalar) and node.text else ""
+        return marks.problem(path, "wrong_type", f"expected a list, found {described(node)}", hint)
+    expected = "expected a mapping, `key: value`"
+    return marks.problem(path, "wrong_type", f"{expected}, found {described(node)}", _mapping_hint(path))
+
+
+def _mapping_hint(path: Path) -> str:
+    if len(path) == 2 and path[0] == "processes":
+        return "Write `command: […]` below the name of the process."
+    if path[-1:] == ("environment",):
+        return "Write `NAME: value` lines, without `-` and `=`."
+    if path == ("processes",):
+        return "Write `name:` lines below, without `-`."
+    return ""
+
+
+def _missing(path: Path, marks: Marks) -> Problem:
+    name = str(path[-1])
+    known = {
+        ("version",): "Start the file with `version: 1`.",
+        ("command",): "Write `command: [program, argument]`.",
+        ("path",): "Write `path: ./file`.",
+    }
+    hint = known.get((name,), "")
+    parent = path[:-1]
+    place = marks.key_place(parent)
+    return place.problem("missing_key", dotted(parent), f"`{name}` is missing", hint)
+
+
+def _wrong_family(path: Path, tag: str, marks: Marks) -> Problem | None:
+    section = str(path[0])
+    node = marks.node((*path, "family"))
+    if isinstance(node, Scalar) and node.broken:
+        return None
+    families = list(OBJECT_MODELS[section])
+    if not isinstance(node, Scalar):
+        return marks.problem((*path, "family"), "wrong_type", f"expected a word, found {described(node)}")
+    foreign = {"system-v": "sysv", "systemv": "sysv", "svr4": "sysv", "xsi": "sysv", "shm": "posix", "pipe": "anonymous", "named": "fifo", "mmap": "file"}
+    known = foreign.get(tag.lower())
+    hint = f"Write `{known}`." if known in families else hints.nearest_help(tag, families, "Families of " + section + " are {}.")
+    found = f"`{tag}` is no family of {section}" if tag else "the family is missing"
+    return marks.problem((*path, "family"), "bad_value", found, hint)
+
+
+def unknown_key(path: Path, location: tuple[str | int, ...], marks: Marks) -> Problem:
+    """Return the finding for a key that the model does not have, with the best help there is."""
+    key = str(path[-1])
+    parent = path[:-1]
+    model, table = model_at(location[:-1])
+    names = keys_of(model)
+    hint = table.get(key) or table.get(key.lower()) or ""
+    if not hint and len(parent) == 2 and parent[0] in SECTIONS:
+        hint = _other_family(str(parent[0]), location, key)
+    if not hint and len(parent) == 2 and parent[0] == "processes" and key in keys_of(Topology):
+        hint = f"`{key}` belongs to the top of the file: check its indentation."
+    if not hint and not parent and key in keys_of(Process):
+        hint = f"`{key}` belongs to a process: check its indentation."
+    if not hint:
+        hint = hints.nearest_help(key, names, "Keys here are {}.")
+    return marks.problem(path, "unknown_key", f"unknown key `{key}`", hint, key=True)
+
+
+def model_at(location: tuple[str | int, ...]) -> tuple[type[BaseModel], Mapping[str, str]]:
+    """Return the model that reads a mapping, and the foreign words of that place."""
+    if not location:
+        return Topology, hints.TOP
+    if location[0] == "processes":
+        return (Stop, hints.STOP) if "stop" in location[2:] else (Process, hints.PROCESS)
+    section = str(location[0])
+    if "key" in location[3:]:
+        return Ftok, {}
+    if "fill" in location[3:]:
+        return Fill, {}
+    family = str(location[2]) if len(location) > 2 else default_family(section)
+    return OBJECT_MODELS[section][family], hints.OBJECT[section]
+
+
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """Return the keys of a model as they are written."""
+    names = [info.alias or name for name, info in model.model_fields.items()]
+    return [name for name in names if name != EXTENSIONS]
+
+
+_WHY_NOT = {
+    ("queues", "posix", "capacity"): "A POSIX queue is sized by `max_messages` and `message_size`.",
+    ("queues", "posix", "key"): "A POSIX queue has a `name:`, not a key.",
+    ("queues", "sysv", "name"): "A System V queue has a `key:`, not a name.",
+    ("segments", "posix", "key"): "POSIX shared memory has a `name:`, not a key.",
+    ("segments", "posix", "path"): "POSIX shared memory has a `name:`; `family: file` has a path.",
+    ("segments", "sysv", "name"): "A System V segment has a `key:`, not a name.",
+    ("segments", "sysv", "path"): "A System V segment has a `key:`; `key: {path: …, project: A}` is ftok's.",
+    ("segments", "file", "name"): "A mapped file has a `path:`, not a name.",
+    ("segments", "file", "key"): "A mapped file has a `path:`, not a key.",
+    ("semaphores", "posix", "key"): "A POSIX semaphore has a `name:`, not a key.",
+    ("semaphores", "posix", "values"): "A POSIX semaphore is a single one: `value:`. A set needs `family: sysv`.",
+    ("semaphores", "sysv", "name"): "A System V set has a `key:`, not a name.",
+    ("pipes", "anonymous", "path"): "An anonymous pipe has no path; `family: fifo` has one.",
+}
+_NAMELESS = {
+    ("segments", "memfd"): "A memfd has no name and dies with its last holder: only `size` and `fill` mean something.",
+    ("pipes", "anonymous"): "An anonymous pipe reaches only the processes that use it: it has no keys but `family`.",
+}
+
+
+def _other_family(section: str, location: tuple[str | int, ...], key: str) -> str:
+    """Return why a key that another family has means nothing for this one; "" when no family has it."""
+    family = str(location[2])
+    known = _WHY_NOT.get((section, family, key))
+    if known:
+        return known
+    having = [name for name, model in OBJECT_MODELS[section].items() if key in keys_of(model)]
+    if not having:
+        return ""
+    return _NAMELESS.get((section, family)) or f"Only `family: {'` or `'.join(having)}` has it."
+
+
+def contradictions(marks: Marks) -> list[Problem]:
+    """Return what is wrong between the keys of each object, read from the file itself."""
+    found: list[Problem] = []
+    for section in SECTIONS:
+        entries = marks.root.get(section)
+        if not isinstance(entries, Map):
+            continue
+        for key, node in entries.items():
+            if isinstance(node, Map):
+                found += _object_contradictions((section, key), section, node, marks)
+            elif isinstance(node, Scalar) and node.plain and not node.text:
+                found += _of(OBJECT_MODELS[section][default_family(section)], (), (section, key), marks, external=False)
+    return found
+
+
+def _object_contradictions(path: Path, section: str, node: Map, marks: Marks) -> list[Problem]:
+    family = node.get("family")
+    word = family.text if isinstance(family, Scalar) else default_family(section)
+    model = OBJECT_MODELS[section].get(word)
+    if model is None or (family is not None and not isinstance(family, Scalar)):
+        return []
+    external = node.get("external")
+    is_external = isinstance(external, Scalar) and external.text in ("true", "True", "TRUE")
+    found = _of(model, node.keys(), path, marks, external=is_external)
+    fill = node.get("fill")
+    if isinstance(fill, Map):
+        found += _of(Fill, fill.keys(), (*path, "fill"), marks, external=False)
+    return found
+
+
+def _of(
+    model: type[IpcObject | Fill], given: Collection[str], path: Path, marks: Marks, *, external: bool
+) -> list[Problem]:
+    found: list[Contradiction] = model.contradictions(given, external=external)
+    return [
+        marks.problem((*path, item.at) if item.at else path, item.code, item.message, item.help, key=item.at != "external")
+        for item in found
+    ]

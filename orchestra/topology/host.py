@@ -1,0 +1,36 @@
+"""What the whole-file checks and the compiler ask of this host; `orchestra.kernel.hostfacts` answers for real."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class HostFacts(Protocol):
+    """Facts about files and users. Nothing here raises: what cannot be told is None or False."""
+
+    def kind_of(self, path: str) -> str | None:
+        """Return "file", "directory" or "other"; None when there is nothing, or when it cannot be told."""
+
+    def is_executable(self, path: str) -> bool:
+        """Whether we may execute a file, or enter a folder."""
+
+    def is_readable(self, path: str) -> bool:
+        """Whether we may read a file."""
+
+    def is_writable(self, path: str) -> bool:
+        """Whether we may write to a file, or make files in a folder."""
+
+    def size_of(self, path: str) -> int | None:
+        """Return the size of a file in bytes."""
+
+    def head(self, path: str, count: int) -> bytes | None:
+        """Return the first bytes of a regular file."""
+
+    def ftok(self, path: str, project: int) -> int | None:
+        """Return the System V key that ftok(3) makes, unsigned; None when the file is missing."""
+
+    def uid_of(self, name: str) -> int | None:
+        """Return the number of a user."""
+
+    def gid_of(self, name: str) -> int | None:
+        """Return the number of a group."""

@@ -1,0 +1,210 @@
+"""The topology file as closed, frozen models: what each key means, its type, its default and its limits.
+
+Sizes are bytes, durations seconds, modes permission bits. Names that other objects or processes must have are only
+checked for form here; `references.py` and `rules.py` look at the file as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from orchestra.kinds import Access
+from orchestra.topology import shapes, values
+from orchestra.topology.fields import (
+    AccessWord,
+    Bool,
+    Closed,
+    Command,
+    Condition,
+    ConditionWord,
+    Directory,
+    Duration,
+    Escalate,
+    EscalateWord,
+    Extensible,
+    Literally,
+    Replicas,
+    Signal,
+    SuccessItem,
+    Text,
+    Value,
+    empty_if_nothing,
+    frozen,
+    no_entries,
+    typed,
+)
+from orchestra.topology.interpolation import SECTIONS
+from orchestra.topology.keys import check_environment, check_key, check_object_key, check_variable
+from orchestra.topology.nodes import Scalar
+from orchestra.topology.objectmodels import AnyPipe, AnyQueue, AnySegment, AnySemaphore, IpcObject
+from orchestra.topology.values import described, fault, read_text
+
+Key = Annotated[str, AfterValidator(check_key)]
+ObjectKey = Annotated[str, AfterValidator(check_object_key)]
+VariableName = Annotated[str, AfterValidator(check_variable)]
+EnvironmentName = Annotated[str, AfterValidator(check_environment)]
+
+
+def _uses(value: Any) -> Any:
+    """A list of objects means read-write for each."""
+    if isinstance(value, list | tuple):
+        uses: dict[str, Access] = {}
+        for index, item in enumerate(value):
+            name = _list_name(item, index, "uses", "object: read")
+            if name in uses:
+                raise fault("duplicate_key", f"`{name}` is given twice", at=(index,))
+            uses[name] = Access.READ_WRITE
+        return uses
+    if isinstance(value, Scalar) and not value.broken and value.text:
+        raise fault("wrong_type", f"expected a list or a mapping, found {described(value)}", f"Write [{value.text}].")
+    return _nothing_or_quiet(value)
+
+
+def _depends_on(value: Any) -> Any:
+    """A list of processes means ready for each."""
+    if isinstance(value, list | tuple):
+        found: dict[str, Condition] = {}
+        for index, item in enumerate(value):
+            name = _list_name(item, index, "depends_on", "process: ready")
+            if name in found:
+                raise fault("duplicate_key", f"`{name}` is given twice", at=(index,))
+            found[name] = Condition.READY
+        return found
+    if isinstance(value, Scalar) and not value.broken and value.text:
+        raise fault("wrong_type", f"expected a list or a mapping, found {described(value)}", f"Write [{value.text}].")
+    return _nothing_or_quiet(value)
+
+
+def _list_name(item: Any, index: int, key: str, form: str) -> str:
+    if isinstance(item, Mapping):
+        hint = f"Write `{key}: {{{form}}}`, without the `-`."
+        raise fault("wrong_type", "a list holds names only", hint, at=(index,))
+    try:
+        return read_text(item)
+    except PydanticCustomError as err:
+        raise values.moved(err, (index,)) from None
+
+
+def _nothing_or_quiet(value: Any) -> Any:
+    if isinstance(value, Scalar) and value.broken:
+        raise values.quiet()
+    return empty_if_nothing(value)
+
+
+def _condition_form(value: Any) -> Any:
+    """`{condition: ready}` is the long form of `ready`."""
+    if not isinstance(value, Mapping):
+        return value
+    if "condition" not in value:
+        raise fault("missing_key", "`condition` is missing", "Write `{condition: ready}`, or just `ready`.")
+    for key in value:
+        if key != "condition":
+            raise fault("unknown_key", f"unknown key `{key}`", "The only key here is `condition`.", at=(key,))
+    return value["condition"]
+
+
+_CONDITIONS = shapes.words(*(item.value for item in Condition))
+_DEPENDENCY = {
+    "anyOf": [
+        _CONDITIONS,
+        {
+            "type": "object",
+            "properties": {"condition": _CONDITIONS},
+            "required": ["condition"],
+            "additionalProperties": False,
+        },
+    ]
+}
+_NAMES = {"type": "array", "items": shapes.TEXT, "uniqueItems": True}
+
+Uses = Annotated[
+    Mapping[str, AccessWord],
+    AfterValidator(frozen),
+    BeforeValidator(_uses),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "object", "additionalProperties": shapes.words(*(item.value for item in Access))},
+                _NAMES,
+                {"type": "null"},
+            ]
+        }
+    ),
+]
+DependsOn = Annotated[
+    Mapping[str, Annotated[ConditionWord, BeforeValidator(_condition_form)]],
+    AfterValidator(frozen),
+    BeforeValidator(_depends_on),
+    WithJsonSchema({"anyOf": [{"type": "object", "additionalProperties": _DEPENDENCY}, _NAMES, {"type": "null"}]}),
+]
+Environment = Annotated[Mapping[EnvironmentName, Value], AfterValidator(frozen), BeforeValidator(_nothing_or_quiet)]
+
+
+class Stop(Closed):
+    """How a process is stopped: a signal, then SIGKILL when it does not end in time."""
+
+    signal: Signal = Field(default="SIGTERM", description="The first signal.")
+    grace: Duration = Field(default=5.0, description="Time until SIGKILL.")
+
+
+class Process(Extensible):
+    """A program to start, once or in several copies."""
+
+    command: Command = Field(description="Program and arguments; a string is split as a shell would, but none runs it.")
+    directory: Directory | None = Field(default=None, description="Working folder; default: the file's own folder.")
+    environment: Environment = Field(default_factory=no_entries, description="Variables on top of the caller's.")
+    uses: Uses = Field(default_factory=no_entries, description="Objects and access; a list means read-write.")
+    replicas: Replicas = Field(default=1, description="How many copies; ${replica} counts from 1.")
+    service: Bool = Field(default=False, description="Runs until stopped; the run ends when all others have ended.")
+    success: Annotated[tuple[SuccessItem, ...], Field(min_length=1)] = Field(
+        default=(0,), description="Exit codes and signals that count as success."
+    )
+    depends_on: DependsOn = Field(default_factory=no_entries, description="Processes to wait for; a list means ready.")
+    stop: Stop = Field(default=Stop(), description="Signal and grace time.")
+    escalate: EscalateWord = Field(default=Escalate.STOP_ALL, description="What its failure means for the others.")
+
+
+Queues = Annotated[Mapping[ObjectKey, AnyQueue], AfterValidator(frozen), BeforeValidator(_nothing_or_quiet)]
+Segments = Annotated[Mapping[ObjectKey, AnySegment], AfterValidator(frozen), BeforeValidator(_nothing_or_quiet)]
+Semaphores = Annotated[Mapping[ObjectKey, AnySemaphore], AfterValidator(frozen), BeforeValidator(_nothing_or_quiet)]
+Pipes = Annotated[Mapping[ObjectKey, AnyPipe], AfterValidator(frozen), BeforeValidator(_nothing_or_quiet)]
+Processes = Annotated[Mapping[Key, Process], AfterValidator(frozen), BeforeValidator(_nothing_or_quiet)]
+VariableValue = Annotated[str | None, *typed(values.read_variable, {"type": ["string", "number", "boolean", "null"]})]
+Variables = Annotated[Mapping[VariableName, VariableValue], AfterValidator(frozen), BeforeValidator(_nothing_or_quiet)]
+
+
+class Topology(Extensible):
+    """A topology: kernel objects for inter-process communication, and the processes that use them."""
+
+    version: Annotated[int, *typed(values.read_version, {"const": 1})] = Field(description="Version of the format: 1.")
+    name: Annotated[Key, BeforeValidator(read_text)] = Field(
+        default="orchestra", description="Name, the default of the instance; default: from the file or its folder."
+    )
+    description: Text = Field(default="", description="A sentence about it.")
+    schema_: Annotated[str, *typed(values.read_text, shapes.TEXT)] | None = Field(
+        default=None, alias="$schema", description="Where editors find this schema."
+    )
+    variables: Variables = Field(
+        default_factory=no_entries,
+        description="Values for ${…}; null must be given with --set. Order: --set, these, environment.",
+    )
+    include: tuple[Text, ...] = Field(default=(), description="Files to merge; the same name twice is an error.")
+    queues: Queues = Field(default_factory=no_entries, description="Message queues.")
+    segments: Segments = Field(default_factory=no_entries, description="Shared memory.")
+    semaphores: Semaphores = Field(default_factory=no_entries, description="Semaphores and semaphore sets.")
+    pipes: Pipes = Field(default_factory=no_entries, description="Pipes and FIFOs.")
+    processes: Processes = Field(default_factory=no_entries, description="Programs to start.")
+
+    def objects(self) -> Iterator[tuple[str, str, IpcObject]]:
+        """Yield (section, key, object) of every object, in the order of the sections and of the file."""
+        for section in SECTIONS:
+            for key, item in getattr(self, section).items():
+                yield section, key, item
+
+    def object(self, key: str) -> IpcObject | None:
+        """Return an object by its key; keys are unique over all sections."""
+        return next((item for _, name, item in self.objects() if name == key), None)

@@ -1,0 +1,365 @@
+"""The ten kinds of objects as models: their keys, defaults and limits, one class per family and section.
+
+Sizes are bytes, modes permission bits. A family has only the keys that mean something for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+from orchestra.kinds import Family, Kind, OnDown
+from orchestra.topology import shapes, values
+from orchestra.topology.fields import (
+    Bool,
+    Closed,
+    Contradiction,
+    Extensible,
+    KeyForm,
+    Literally,
+    Messages,
+    Mode,
+    OnDownWord,
+    Owner,
+    Path,
+    QueueName,
+    SemaphoreName,
+    SemaphoreValue,
+    Size,
+    empty_if_nothing,
+    typed,
+)
+from orchestra.topology.nodes import Scalar
+
+MESSAGES_DEFAULT = 10  # what mq_open gives when no attributes are asked for: mq_overview(7)
+MESSAGE_SIZE_DEFAULT = 8192
+
+PosixWord = Annotated[Family, *typed(values.read_const(Family.POSIX), {"const": "posix"})]
+SysvWord = Annotated[Family, *typed(values.read_const(Family.SYSV), {"const": "sysv"})]
+FileWord = Annotated[Family, *typed(values.read_const(Family.FILE), {"const": "file"})]
+MemfdWord = Annotated[Family, *typed(values.read_const(Family.MEMFD), {"const": "memfd"})]
+AnonymousWord = Annotated[Family, *typed(values.read_const(Family.ANONYMOUS), {"const": "anonymous"})]
+FifoWord = Annotated[Family, *typed(values.read_const(Family.FIFO), {"const": "fifo"})]
+
+
+class Ftok(Closed):
+    """A System V key made of a file and a project, as ftok(3) does."""
+
+    path: Path = Field(description="An existing file.")
+    project: Annotated[int, *typed(values.read_project, shapes.PROJECT)] = Field(
+        description="A single character, or a number from 1 to 255."
+    )
+
+
+class Fill(Closed):
+    """The first content of a segment; what is left of it is zeros."""
+
+    text: Literally | None = Field(default=None, description="Text, stored as UTF-8 without a final NUL.")
+    hex: Annotated[str, *typed(values.read_hex, shapes.TEXT)] | None = Field(
+        default=None, description="Bytes as hexadecimal digits."
+    )
+    file: Path | None = Field(default=None, description="A file whose content is copied.")
+
+    @classmethod
+    def contradictions(cls, given: Collection[str], *, external: bool) -> list[Contradiction]:  # noqa: ARG003
+        """Exactly one of the three."""
+        if len(set(given)) == 1:
+            return []
+        return [Contradiction("missing_key", "expected exactly one of `text`, `hex` and `file`")]
+
+
+def _form(value: Any) -> str:
+    return "mapping" if isinstance(value, Mapping | BaseModel) else "value"
+
+
+IpcKey = Annotated[
+    Annotated[KeyForm | int, *typed(values.read_ipc_key(KeyForm), shapes.IPC_KEY), Tag("value")]
+    | Annotated[Ftok, Tag("mapping")],
+    Discriminator(_form),
+]
+FillForm = Annotated[
+    Annotated[Literal["zeros"], *typed(values.read_zeros, shapes.FILL_ZEROS), Tag("value")]
+    | Annotated[Fill, Tag("mapping")],
+    Discriminator(_form),
+]
+
+_EXTERNAL_NEVER = ("fill", "on_down", "owner", "group")
+
+
+class IpcObject(Extensible):
+    """What every kernel object has."""
+
+    kind: ClassVar[Kind]
+    family_name: ClassVar[Family]
+    address: ClassVar[str] = ""  # the key that names it outside of a run, if it can be named
+
+    @classmethod
+    def contradictions(cls, given: Collection[str], *, external: bool) -> list[Contradiction]:
+        """An external object is addressed, used and left alone."""
+        if not external:
+            return []
+        found = [
+            Contradiction("contradiction", f"an external object is used as it is, so `{key}` has no effect", at=key)
+            for key in _EXTERNAL_NEVER
+            if key in given
+        ]
+        if cls.address and cls.address not in given:
+            hint = f"Give its `{cls.address}:`."
+            found.append(Contradiction("missing_key", f"an external object needs a `{cls.address}`", hint, "external"))
+        return found
+
+
+class Owned(IpcObject):
+    """What has an owner and permissions, and may outlive its run."""
+
+    mode: Mode = Field(default=0o600, description="Permissions, exactly: the umask is undone.")
+    owner: Owner | None = Field(default=None, description="User to hand it to: a name or a number.")
+    group: Owner | None = Field(default=None, description="Group to hand it to: a name or a number.")
+    on_down: OnDownWord = Field(default=OnDown.REMOVE, description="What happens to it when the run ends.")
+    external: Bool = Field(default=False, description="Made by others: checked and used, never created or removed.")
+
+
+class SysvObject(Owned):
+    """What a System V key addresses."""
+
+    family_name: ClassVar[Family] = Family.SYSV
+    address: ClassVar[str] = "key"
+
+    family: SysvWord = Field(description="System V.")
+    key: IpcKey = Field(
+        default=KeyForm.AUTO,
+        description="auto (a new random key), private, a number such as 0x4f524331, or ftok's two.",
+    )
+
+    @model_validator(mode="after")
+    def _external_key(self) -> Self:
+        if self.external and isinstance(self.key, KeyForm):
+            raise PydanticCustomError(
+                "contradiction",
+                "{message}",
+                {
+                    "message": f"an external object cannot be found by `key: {self.key}`",
+                    "help": "Give the number of its key, or ftok's path and project.",
+                    "at": ("key",),
+                },
+            )
+        return self
+
+
+_FAMILY = "POSIX, the default."
+
+
+class PosixQueue(Owned):
+    """A POSIX message queue, mq_overview(7)."""
+
+    kind: ClassVar[Kind] = Kind.QUEUE
+    family_name: ClassVar[Family] = Family.POSIX
+    address: ClassVar[str] = "name"
+
+    family: PosixWord = Field(default=Family.POSIX, description=_FAMILY)
+    name: QueueName | None = Field(default=None, description="A name of its own, such as /jobs; default: derived.")
+    max_messages: Messages = Field(default=MESSAGES_DEFAULT, description="Messages it holds: mq_maxmsg.")
+    message_size: Size = Field(default=MESSAGE_SIZE_DEFAULT, description="Bytes of the longest message: mq_msgsize.")
+
+
+class SysvQueue(SysvObject):
+    """A System V message queue, msgget(2)."""
+
+    kind: ClassVar[Kind] = Kind.QUEUE
+
+    capacity: Size | None = Field(default=None, description="Bytes it holds: msg_qbytes; default: msgmnb.")
+    max_messages: Messages | None = Field(default=None, description="With message_size, another way to say capacity.")
+    message_size: Size | None = Field(default=None, description="With max_messages, another way to say capacity.")
+
+    @classmethod
+    def contradictions(cls, given: Collection[str], *, external: bool) -> list[Contradiction]:
+        """The capacity is said once."""
+        found = super().contradictions(given, external=external)
+        if "capacity" in given and ("max_messages" in given or "message_size" in given):
+            message = "`capacity` and `max_messages` × `message_size` say the same thing"
+            found.append(Contradiction("contradiction", message, "Keep one of them.", "capacity"))
+        return found
+
+    @property
+    def bytes_held(self) -> int | None:
+        """What msg_qbytes becomes, or None for the kernel's default."""
+        if self.capacity is not None:
+            return self.capacity
+        if self.max_messages is None and self.message_size is None:
+            return None
+        return (self.max_messages or MESSAGES_DEFAULT) * (self.message_size or MESSAGE_SIZE_DEFAULT)
+
+
+class Segment(IpcObject):
+    """What every kind of segment has."""
+
+    kind: ClassVar[Kind] = Kind.SEGMENT
+
+    size: Size | None = Field(default=None, description="Bytes.")
+    fill: FillForm | None = Field(default=None, description="The first content: zeros, {text}, {hex} or {file}.")
+
+    @classmethod
+    def contradictions(cls, given: Collection[str], *, external: bool) -> list[Contradiction]:
+        """A segment that we make has a size."""
+        found = super().contradictions(given, external=external)
+        if "size" not in given and not external:
+            found.append(Contradiction("missing_key", "`size` is missing", "Write `size: 64KiB`."))
+        return found
+
+    @model_validator(mode="after")
+    def _filled(self) -> Self:
+        if self.size is None or not isinstance(self.fill, Fill):
+            return self
+        length = 0
+        if self.fill.text is not None:
+            length = len(self.fill.text.encode("utf-8", "surrogateescape"))
+        elif self.fill.hex is not None:
+            length = len(self.fill.hex) // 2
+        if length > self.size:
+            message = f"{length} bytes do not fit into a segment of {self.size}"
+            raise PydanticCustomError("out_of_range", "{message}", {"message": message, "at": ("fill",)})
+        return self
+
+
+class PosixSegment(Segment, Owned):
+    """POSIX shared memory, shm_overview(7)."""
+
+    family_name: ClassVar[Family] = Family.POSIX
+    address: ClassVar[str] = "name"
+
+    family: PosixWord = Field(default=Family.POSIX, description=_FAMILY)
+    name: QueueName | None = Field(default=None, description="A name of its own, such as /board; default: derived.")
+
+
+class SysvSegment(Segment, SysvObject):
+    """System V shared memory, shmget(2)."""
+
+
+class FileSegment(Segment, Owned):
+    """A regular file that processes map. It is kept unless said otherwise; an existing file is opened, not refilled."""
+
+    family_name: ClassVar[Family] = Family.FILE
+    address: ClassVar[str] = "path"
+
+    family: FileWord = Field(description="A mapped file.")
+    path: Path = Field(description="The file.")
+    on_down: OnDownWord = Field(default=OnDown.KEEP, description="What happens to the file when the run ends.")
+
+
+class MemfdSegment(Segment):
+    """Memory without a name, memfd_create(2): passed as a descriptor, gone with its last holder."""
+
+    family_name: ClassVar[Family] = Family.MEMFD
+
+    family: MemfdWord = Field(description="Memory without a name.")
+
+
+class PosixSemaphore(Owned):
+    """A POSIX named semaphore, sem_overview(7)."""
+
+    kind: ClassVar[Kind] = Kind.SEMAPHORE
+    family_name: ClassVar[Family] = Family.POSIX
+    address: ClassVar[str] = "name"
+
+    family: PosixWord = Field(default=Family.POSIX, description=_FAMILY)
+    name: SemaphoreName | None = Field(default=None, description="A name of its own, such as /slots; default: derived.")
+    value: SemaphoreValue = Field(default=0, description="The first value.")
+
+
+class SysvSemaphore(SysvObject):
+    """A System V semaphore set, semget(2). `value` makes a set of one."""
+
+    kind: ClassVar[Kind] = Kind.SEMAPHORE
+
+    value: SemaphoreValue = Field(default=0, description="The first value of a set of one.")
+    values: Annotated[tuple[SemaphoreValue, ...], Field(min_length=1)] | None = Field(
+        default=None, description="One first value per semaphore of the set."
+    )
+
+    @classmethod
+    def contradictions(cls, given: Collection[str], *, external: bool) -> list[Contradiction]:
+        """One of `value` and `values`."""
+        found = super().contradictions(given, external=external)
+        if "value" in given and "values" in given:
+            message = "`value` makes a set of one, `values` a set of several"
+            found.append(Contradiction("contradiction", message, "Keep one of them.", "value"))
+        return found
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """The first value of each semaphore."""
+        return (self.value,) if self.values is None else self.values
+
+
+class AnonymousPipe(IpcObject):
+    """A pipe that only inherited descriptors reach, pipe(2)."""
+
+    kind: ClassVar[Kind] = Kind.PIPE
+    family_name: ClassVar[Family] = Family.ANONYMOUS
+
+    family: AnonymousWord = Field(default=Family.ANONYMOUS, description="Inherited descriptors, the default.")
+
+
+class Fifo(Owned):
+    """A pipe with a path, fifo(7)."""
+
+    kind: ClassVar[Kind] = Kind.PIPE
+    family_name: ClassVar[Family] = Family.FIFO
+    address: ClassVar[str] = "path"
+
+    family: FifoWord = Field(description="A pipe with a path.")
+    path: Path | None = Field(default=None, description="A path of its own; default: derived.")
+
+
+OBJECT_MODELS: Mapping[str, Mapping[str, type[IpcObject]]] = MappingProxyType(
+    {
+        "queues": {"posix": PosixQueue, "sysv": SysvQueue},
+        "segments": {"posix": PosixSegment, "sysv": SysvSegment, "file": FileSegment, "memfd": MemfdSegment},
+        "semaphores": {"posix": PosixSemaphore, "sysv": SysvSemaphore},
+        "pipes": {"anonymous": AnonymousPipe, "fifo": Fifo},
+    }
+)
+
+
+def default_family(section: str) -> str:
+    """Return the family of an object that names none: the first of its section."""
+    return next(iter(OBJECT_MODELS[section]))
+
+
+def family_in(default: str) -> Callable[[Any], str]:
+    """Return a function that tells the family of an object, read or not yet read."""
+
+    def family(value: Any) -> str:
+        found = value.get("family", default) if isinstance(value, dict) else getattr(value, "family_name", default)
+        return found.text if type(found) is Scalar else str(found)
+
+    return family
+
+
+AnyQueue = Annotated[
+    Annotated[PosixQueue, Tag("posix")] | Annotated[SysvQueue, Tag("sysv")],
+    Discriminator(family_in("posix")),
+    BeforeValidator(empty_if_nothing),
+]
+AnySegment = Annotated[
+    Annotated[PosixSegment, Tag("posix")]
+    | Annotated[SysvSegment, Tag("sysv")]
+    | Annotated[FileSegment, Tag("file")]
+    | Annotated[MemfdSegment, Tag("memfd")],
+    Discriminator(family_in("posix")),
+    BeforeValidator(empty_if_nothing),
+]
+AnySemaphore = Annotated[
+    Annotated[PosixSemaphore, Tag("posix")] | Annotated[SysvSemaphore, Tag("sysv")],
+    Discriminator(family_in("posix")),
+    BeforeValidator(empty_if_nothing),
+]
+AnyPipe = Annotated[
+    Annotated[AnonymousPipe, Tag("anonymous")] | Annotated[Fifo, Tag("fifo")],
+    Discriminator(family_in("anonymous")),
+    BeforeValidator(empty_if_nothing),
+]

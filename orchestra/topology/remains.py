@@ -1,0 +1,91 @@
+"""What is left of a file when its errors are taken out, so that the rules can look at the rest in the same pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from orchestra.kinds import Access
+from orchestra.topology.fields import Condition
+from orchestra.topology.findings import path_of
+from orchestra.topology.interpolation import SECTIONS
+from orchestra.topology.marks import Path
+from orchestra.topology.model import Topology
+
+# Where a key cannot be left out; never seen by a user, because the file has errors anyway.
+_STOPGAPS: dict[tuple[str, str], Any] = {
+    ("processes", "command"): ["-"],
+    ("segments", "size"): 1,
+    ("segments", "path"): "-",
+}
+
+
+def remains(root: dict[str, Any], error: ValidationError) -> Topology | None:
+    """Return the topology without the keys that errors are in; without their objects, if that is not enough."""
+    rest = _start(root)
+    for path in _paths(error):
+        _take_key(rest, path)
+    try:
+        return Topology.model_validate(rest)
+    except ValidationError as again:
+        for path in _paths(again):
+            _take_entry(rest, path)
+    try:
+        return Topology.model_validate(rest)
+    except ValidationError:
+        return None
+
+
+def _start(root: dict[str, Any]) -> dict[str, Any]:
+    rest: dict[str, Any] = dict(root)
+    rest["version"] = 1
+    rest.setdefault("name", "orchestra")
+    for section in (*SECTIONS, "processes", "variables"):
+        if isinstance(rest.get(section), dict):
+            rest[section] = dict(rest[section])
+    return rest
+
+
+def _paths(error: ValidationError) -> Iterable[Path]:
+    for item in error.errors(include_url=False):
+        path = path_of(tuple(item["loc"]))
+        yield (*path, *(item.get("ctx") or {}).get("at", ()))
+
+
+def _take_key(rest: dict[str, Any], path: Path) -> None:
+    """Remove one key of an object or process; of `uses` and `depends_on` only the wrong word."""
+    section, entry = str(path[0]) if path else "", None
+    if len(path) > 2 and isinstance(rest.get(section), dict):
+        entry = rest[section].get(path[1])
+    if not isinstance(entry, dict) or (len(path) > 2 and path[2] == "family"):
+        _take_entry(rest, path)
+        return
+    entry = dict(entry)
+    rest[section][path[1]] = entry
+    key = str(path[2])
+    inner = entry.get(key)
+    if len(path) > 3 and key in ("uses", "depends_on") and isinstance(inner, dict) and path[3] in inner:
+        semaphores = rest.get("semaphores") or {}
+        access = Access.READ_WRITE if path[3] in semaphores else Access.READ
+        entry[key] = {**inner, str(path[3]): access if key == "uses" else Condition.READY}
+    elif (section, key) in _STOPGAPS:
+        entry[key] = _STOPGAPS[section, key]
+    else:
+        entry.pop(key, None)
+
+
+def _take_entry(rest: dict[str, Any], path: Path) -> None:
+    if not path:
+        return
+    section = str(path[0])
+    entries = rest.get(section)
+    if len(path) > 1 and isinstance(entries, dict) and section in (*SECTIONS, "processes", "variables"):
+        entries.pop(str(path[1]), None)
+    else:
+        rest.pop(section, None)
+        if section == "name":
+            rest["name"] = "orchestra"
+        elif section == "version":
+            rest["version"] = 1
