@@ -18,7 +18,7 @@ A replica
     stopping  grace timer                 stopping  Kill, abandon timer
               Lingering                   stopping  Signal or Kill to those who did not get it yet
               Ended                       exited | failed (escalate)
-              abandon timer               failed    SIGKILL did not help (a process stuck in the kernel)
+              abandon timer               failed    SIGKILL did not help (stuck in the kernel, or not ours to end)
 
 The run
 =======
@@ -243,10 +243,10 @@ def _fail(draft: _Draft, who: Who, replica: Replica, reason: str, *, escalate: b
     if not escalate or draft.cause is not None:
         return
     if policy == "stop-all":
-        _stop_run(draft, Cause(f"{who} failed: {reason}", failed=True))
+        _stop_run(draft, Cause(f"{draft.graph.label(who)} failed: {reason}", failed=True))
     elif policy == "stop-dependants":
         dependants = draft.graph.dependants[who.process]
-        _skip_waiting(draft, dependants, f"{who} failed: {reason}")
+        _skip_waiting(draft, dependants, f"{draft.graph.label(who)} failed: {reason}")
         _condemn(draft, [other for name in dependants for other in draft.graph.replicas(name)])
 
 
@@ -273,7 +273,7 @@ def _replica_timer(draft: _Draft, kind: str, who: Who) -> None:
         grace = draft.graph.processes[who.process].grace
         _kill(draft, who, replica, f"it did not end within {grace:g} s")
     elif kind == "abandon" and replica.urge is Urge.KILLED:
-        _fail(draft, who, replica, f"pid {replica.pid} did not end after SIGKILL: it is stuck in the kernel")
+        _fail(draft, who, replica, f"pid {replica.pid} could not be ended, not even by SIGKILL")
 
 
 def _stop_requested(draft: _Draft, event: on.StopRequested) -> None:
@@ -425,9 +425,9 @@ def _never(draft: _Draft, dependency: Dependency) -> str:
     for who in draft.graph.replicas(dependency.process):
         replica = draft.replicas[who]
         if replica.phase is Phase.FAILED:
-            return f"{who} failed: {replica.reason}"
+            return f"{draft.graph.label(who)} failed: {replica.reason}"
         if replica.phase is Phase.SKIPPED:
-            return f"{who} was skipped ({replica.reason})"
+            return f"{draft.graph.label(who)} was skipped ({replica.reason})"
     return ""
 
 

@@ -122,6 +122,10 @@ class Graph:
             any(not plan.service for plan in plans),
         )
 
+    def label(self, who: Who) -> str:
+        """Return what people call a replica: the process alone where there is only one."""
+        return who.process if self.processes[who.process].replicas == 1 else str(who)
+
     def replicas(self, name: str) -> list[Who]:
         """Return every replica of a process."""
         return [Who(name, number) for number in range(1, self.processes[name].replicas + 1)]

@@ -98,8 +98,8 @@ def test_a_failed_dependency_skips_its_dependants_all_the_way() -> None:
     play = Play(plan("a", escalate="ignore"), plan("b", "a", condition="completed"), plan("c", "b"), plan("z")).start()
     commands = play.end("a", 3)
     assert [play.phase(name) for name in "abcz"] == [Phase.FAILED, Phase.SKIPPED, Phase.SKIPPED, Phase.RUNNING]
-    assert play.reason("b") == "a.1 failed: exited with code 3"
-    assert play.reason("c") == "b.1 was skipped (a.1 failed: exited with code 3)"
+    assert play.reason("b") == "a failed: exited with code 3"
+    assert play.reason("c") == "b was skipped (a failed: exited with code 3)"
     assert logged(commands) == ["process.exited", "process.failed", "process.skipped", "process.skipped"]
 
 

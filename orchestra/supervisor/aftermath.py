@@ -1,0 +1,144 @@
+"""Finish a run whose supervisor is gone: end what survived, do what `on_down` says, and say so on record.
+
+Whoever calls holds the instance's lock, so no supervisor of that instance lives. A survivor is a process that the
+ledger names by pid and start time, one that carries the run in its environment, or a descendant of either. Everybody
+is signalled through a pidfd that was checked after it was opened; we and our own ancestors are never among them.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from orchestra.kernel.host import boot_id
+from orchestra.kernel.process import descendants, has_exited, open_process, send_signal
+from orchestra.kernel.procfs import environ_of, pids, process_stat, start_time
+from orchestra.ledger.journal import Ledger
+from orchestra.ledger.rows import RUNNING_STATES, RunRow
+from orchestra.logs.encode import event_record
+from orchestra.logs.sink import append_records
+from orchestra.supervisor import teardown
+from orchestra.supervisor.states import FINAL
+
+GRACE = 2.0  # seconds between SIGTERM and SIGKILL
+PATIENCE = 10.0  # seconds after SIGKILL; what is still there then is named, and left
+_FINAL_WORDS = frozenset(phase.value for phase in FINAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What finishing came to: pids that were ended, pids that could not be, and the objects."""
+
+    survivors: list[int]
+    stuck: list[int]
+    teardown: teardown.Result
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of the run is left but what was kept on purpose."""
+        return self.teardown.complete and not self.stuck
+
+
+def finish(ledger: Ledger, run: RunRow, *, leak: bool = False) -> Finished:
+    """End the survivors of `run`, apply `on_down` and mark it finished. Raises LedgerError.
+
+    A run that was still going when its supervisor died counts as crashed, and so as failed for keep-on-failure.
+    """
+    if run.state in RUNNING_STATES:
+        mark_crashed(ledger, run.run, "its supervisor was killed")
+        run = replace(run, state="crashed")
+    lines: list[bytes] = []
+
+    def say(event: str, **fields: Any) -> None:
+        lines.append(event_record(event, run=run.run, **fields))
+
+    ended, stuck = _end_survivors(ledger, run, say) if run.boot_id == boot_id() else ([], [])
+    failed = run.state in ("failed", "crashed")
+    result = teardown.apply_on_down(ledger, run.run, failed=failed, leak=leak or run.leak, say=say)
+    append_records(run.log, b"".join(lines))
+    if result.complete and not stuck:
+        ledger.update_run(run.run, finished=True)
+    return Finished(ended, stuck, result)
+
+
+def mark_crashed(ledger: Ledger, run: str, why: str) -> None:
+    """Record that a run ended without its supervisor, and with it every process that was not known to have ended."""
+    now = time.time()
+    rows = [
+        replace(row, state="failed", ended_at=now, reason=row.reason or why)
+        for row in ledger.processes(run)
+        if row.state not in _FINAL_WORDS
+    ]
+    with ledger.transaction():
+        ledger.record_processes(rows)
+        ledger.update_run(run, state="crashed", ended_at=now, exit_code=1)
+
+
+def _end_survivors(ledger: Ledger, run: RunRow, say: teardown.Say) -> tuple[list[int], list[int]]:
+    """SIGTERM, a grace, SIGKILL; return the pids that ended and those that did not."""
+    recorded = {row.pid: row.start_time for row in ledger.processes(run.run) if row.pid and row.start_time}
+    seen: dict[int, int] = {}  # pid -> last signal it was sent
+    start = time.monotonic()
+    while True:
+        waited = time.monotonic() - start
+        number = signal.SIGTERM if waited < GRACE else signal.SIGKILL
+        until = GRACE if waited < GRACE else GRACE + PATIENCE
+        with ExitStack() as stack:
+            alive = _survivors(run.run, recorded, stack)
+            if not alive or waited > GRACE + PATIENCE:
+                return [pid for pid in seen if pid not in alive], list(alive)
+            for pid, fd in alive.items():
+                if seen.get(pid) != number:
+                    if pid not in seen:
+                        stat = process_stat(pid)
+                        say("descendant.killed", pid=pid, command=stat.command if stat else "")
+                    seen[pid] = number
+                    _send(fd, number)
+            _wait_for_any(alive.values(), until - waited)
+
+
+def _survivors(run: str, recorded: dict[int, int], stack: ExitStack) -> dict[int, int]:
+    """Return living processes of the run as pid -> pidfd, which `stack` closes."""
+    found = {pid for pid, started in recorded.items() if start_time(pid) == started}
+    found.update(pid for pid in pids() if (environ_of(pid) or {}).get("ORCHESTRA_RUN") == run)
+    found.update(child for pid in list(found) for child in descendants(pid))
+    alive = {}
+    for pid in found - _ourselves():
+        fd = open_process(pid, start_time(pid))
+        if fd is None:
+            continue
+        stack.callback(os.close, fd)
+        if not has_exited(fd):
+            alive[pid] = fd
+    return alive
+
+
+def _ourselves() -> set[int]:
+    """This process and its ancestors: a shell that was started inside the run may be the one that calls."""
+    found = set()
+    pid = os.getpid()
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        stat = process_stat(pid)
+        pid = stat.parent if stat else 0
+    return found
+
+
+def _send(fd: int, number: int) -> None:
+    try:
+        send_signal(fd, number)
+    except PermissionError:
+        return  # it changed its user; it will be named as stuck
+
+
+def _wait_for_any(fds: Iterable[int], seconds: float) -> None:
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    poll.poll(max(1.0, seconds * 1000))

@@ -1,0 +1,433 @@
+"""The supervisor: turns what happens into events, and the machine's commands into deeds. One thread, one loop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from orchestra.errors import LaunchFailed, LedgerError, OrchestraError, StateError
+from orchestra.kernel.process import set_comm, set_subreaper, start_time
+from orchestra.kinds import Family
+from orchestra.ledger.journal import Ledger
+from orchestra.ledger.rows import ObjectState, RunRow
+from orchestra.logs.encode import event_record
+from orchestra.logs.sink import LogFile
+from orchestra.objects import LiveObject, reuse_or_create
+from orchestra.runplan import RunPlan
+from orchestra.statedir import StateDir
+from orchestra.supervisor import commands as do
+from orchestra.supervisor import diagnose, limits, spawn, teardown
+from orchestra.supervisor import events as on
+from orchestra.supervisor.books import Books
+from orchestra.supervisor.channel import Channel
+from orchestra.supervisor.control_server import ControlServer
+from orchestra.supervisor.kin import Kin, signal_name
+from orchestra.supervisor.machine import step
+from orchestra.supervisor.output import Outputs
+from orchestra.supervisor.reactor import Reactor
+from orchestra.supervisor.states import Phase, RunPhase, RunState, Who
+from orchestra.supervisor.wiring import PipeEnds, Wire, wires
+
+SPAWN_SLICE = 32  # launches between two looks at everything else
+RETRY = 1.0  # seconds between two tries to write a log or a ledger that refused
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# What `ps` and the ledger call a phase while the run is not over.
+_WORDS = {
+    RunPhase.STARTING: "starting",
+    RunPhase.UP: "up",
+    RunPhase.STOPPING: "stopping",
+    RunPhase.SWEEPING: "stopping",
+    RunPhase.OVER: "stopping",  # the objects are still being dealt with
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the guardian hands to the supervisor."""
+
+    run: RunRow
+    plan: RunPlan
+    places: StateDir
+    detach: bool
+    leak: bool
+
+
+class Supervisor:
+    """One run, from the creation of its objects to their end."""
+
+    def __init__(self, job: Job, channel: Channel, ledger: Ledger, log: LogFile) -> None:
+        self.job, self.plan, self.channel, self.ledger, self.log = job, job.plan, channel, ledger, log
+        self.leak = job.leak
+        self.reactor = Reactor()
+        self.books = Books(ledger, job.run, self.say)
+        self.kin = Kin()
+        self.state = RunState.initial(job.plan.processes)
+        self.outputs = Outputs(self.reactor, log, job.run.run, 2 * len(self.state.replicas), self._stream_ended)
+        self.things: dict[str, LiveObject] = {}
+        self.unsettled: set[Who] = set()  # their leaders are reaped, they have not ended yet
+        self.to_spawn: deque[Who] = deque()
+        self.inbox: deque[on.Event] = deque()
+        self.control: ControlServer | None = None
+        self.pipe_ends: PipeEnds | None = None
+        self.wires: dict[str, Wire] = {}
+        self.settled: set[Who] = set()  # started, or never to be
+        self.interrupts = 0
+        self.stepping = self.announced = self.finished = False
+        self.asked_to_stop = False  # by anybody, as opposed to an end that came by itself
+        self.stopped_by: str | None = None
+        self.sweep_signal = signal.SIGTERM
+        self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self.open_files: tuple[int, int] | None = None
+
+    # -- the course of a run -----------------------------------------------------------------------------------------
+
+    def run(self, guardian: int) -> int:
+        """Supervise the run to its end and return its exit code. `guardian` is a pidfd of the guardian."""
+        self._listen(guardian)
+        try:
+            self._set_up()
+        except OrchestraError as err:
+            return self._give_up(err)
+        self.dispatch(on.Begin())
+        while not self.finished:
+            self._spawn_some()
+            self._publish()
+            if not self.finished:
+                self.reactor.turn(wait=not self.to_spawn)
+        return self._end()
+
+    def _listen(self, guardian: int) -> None:
+        self.reactor.signals((*STOP_SIGNALS, signal.SIGCHLD), self._signalled)
+        self.reactor.watch(guardian, partial(self._guardian_died, guardian))
+        self.reactor.watch(self.channel.fileno(), self._channel_ready)
+        pid = os.getpid()
+        run = self.job.run
+        self.say("run.started", instance=run.instance, topology=run.topology, file=run.file, pid=pid)
+        self.books.change(supervisor_pid=pid, supervisor_start=start_time(pid))
+        for who, replica in self.state.replicas.items():
+            self.books.note(who, replica)
+
+    def _set_up(self) -> None:
+        """Everything before the first process: socket, objects, wiring. Raises OrchestraError."""
+        self.open_files = limits.raise_open_files(2 * len(self.state.replicas))
+        path = self.job.places.socket(self.plan.instance)
+        self.control = ControlServer(self.reactor, path, state=self.answer, stop=self._stop_asked)
+        self.books.change(socket=os.fspath(path))
+        folder = self.job.places.run_folder(self.job.run.run)
+        for plan in self.plan.objects:
+            try:
+                thing = reuse_or_create(self.ledger, plan, self.job.run, folder=folder)
+            except OrchestraError as err:
+                self.say(
+                    "object.failed",
+                    object=plan.key,
+                    family=plan.family.value,
+                    kind=plan.kind.value,
+                    reason=err.problem,
+                    detail=err.detail or None,
+                )
+                raise
+            self.things[plan.key] = thing
+            borrowed = thing.row.state is ObjectState.BORROWED
+            event = "object.borrowed" if borrowed else "object.reused" if thing.reused else "object.created"
+            self.say(event, **teardown.describe(thing.row))
+        self.wires = wires(self.plan, self.job.run.run, self.things)
+        self.pipe_ends = PipeEnds(self.plan, self.things)
+
+    def _give_up(self, err: OrchestraError) -> int:
+        """End a run that could not be set up: nothing it made stays, the command is told why."""
+        self._close_objects()
+        reused = frozenset(thing.row.recorded for thing in self.things.values() if thing.reused)
+        result = teardown.undo(self.ledger, self.job.run.run, reused=reused, say=self.say)
+        self.say("run.ended", state="failed", exit_code=err.exit_code)
+        self.books.change(state="failed", ended_at=time.time(), exit_code=err.exit_code, finished=result.complete)
+        self._last_words()
+        self.channel.send({"event": "error", "error": err.to_wire(), "exit_code": err.exit_code})
+        self._answer_waiting(exit_code=err.exit_code)
+        return err.exit_code
+
+    def _end(self) -> int:
+        """Tear down, or leave the objects to `down`; write the last words."""
+        self.outputs.close()
+        failed, code = self.state.has_failed, self.state.exit_code
+        result = teardown.Result(complete=False)
+        self._close_objects()
+        if self.asked_to_stop or not self.job.detach:
+            result = teardown.apply_on_down(self.ledger, self.job.run.run, failed=failed, leak=self.leak, say=self.say)
+            if not result.complete:
+                failed, code = True, code or 1
+        word = "failed" if failed else "down"
+        failures = [
+            {"process": who.process, "replica": who.replica, "reason": reason} for who, reason in self.state.failures
+        ]
+        seconds = round(time.time() - self.job.run.started_at, 3)
+        self.say("run.ended", state=word, exit_code=code, seconds=seconds, failed=failures or None)
+        self.books.change(state=word, ended_at=time.time(), exit_code=code, finished=result.complete, leak=self.leak)
+        self._last_words()
+        self.channel.send(
+            {
+                "event": "ended",
+                "exit_code": code,
+                "state": word,
+                "failed": failures,
+                "stopped_by": self.stopped_by,
+                "objects_left": result.left,
+            }
+        )
+        self._answer_waiting(exit_code=code, state=word, objects_left=result.left)
+        return code
+
+    def _answer_waiting(self, **answer: Any) -> None:
+        if self.control is not None:
+            self.control.finish({"v": 1, "ok": True, "ended": True, **answer})
+
+    def _close_objects(self) -> None:
+        """Let go of the objects that live by our descriptors only."""
+        if self.pipe_ends is not None:
+            self.pipe_ends.close()
+        for thing in self.things.values():
+            if thing.plan.family is Family.MEMFD or self.pipe_ends is None:
+                for fd in thing.handle.fds:
+                    os.close(fd)
+
+    def _last_words(self) -> None:
+        self.books.flush()
+        self.log.close()
+        self.channel.tick()
+
+    # -- the machine -------------------------------------------------------------------------------------------------
+
+    def dispatch(self, *events: on.Event) -> None:
+        """Feed events to the machine and carry out its commands, in order; also when called from a command."""
+        self.inbox.extend(events)
+        if self.stepping:
+            return
+        self.stepping = True
+        while self.inbox:
+            before = self.state.phase
+            self.state, commands = step(self.state, self.inbox.popleft())
+            for command in commands:
+                self._obey(command)
+            if self.announced and self.state.phase is not before:
+                self.books.change(state=_WORDS[self.state.phase])
+        self.stepping = False
+
+    def _obey(self, command: do.Command) -> None:
+        match command:
+            case do.Log(event, who, data):
+                self._log(event, who, dict(data))
+            case do.Record(who):
+                self._record(who)
+            case do.Spawn(who):
+                self.to_spawn.append(who)
+            case do.Signal(who, number):
+                self.kin.signal(who, number)
+            case do.Kill(who):
+                self.kin.signal(who, signal.SIGKILL)
+            case do.StartTimer(timer, seconds):
+                self.reactor.after(timer, seconds, partial(self._timer, timer))
+            case do.CancelTimer(timer):
+                self.reactor.cancel(timer)
+            case do.Sweep(hard):
+                self.sweep_signal = signal.SIGKILL if hard else signal.SIGTERM
+                self._sweep()
+            case do.Finish():
+                self.finished = True
+
+    def _log(self, event: str, who: Who | None, data: dict[str, Any]) -> None:
+        if isinstance(data.get("signal"), int):
+            data["signal"] = signal_name(data["signal"])
+        if who is None:
+            self.say(event, **data)
+        else:
+            self.say(event, process=who.process, replica=who.replica, who=self.state.graph.label(who), **data)
+
+    def say(self, event: str, **fields: Any) -> None:
+        """Write an event of the catalogue to the log."""
+        self.log.write(event_record(event, run=self.job.run.run, **fields))
+
+    def _record(self, who: Who) -> None:
+        """Take a replica's new state: its row, and the pipe ends that only it still needed."""
+        replica = self.state.replicas[who]
+        self.books.note(who, replica)
+        if replica.phase not in (Phase.PENDING, Phase.STARTING) and who not in self.settled:
+            self.settled.add(who)
+            if self.pipe_ends is not None:
+                self.pipe_ends.settled(who.process)
+
+    # -- launching ---------------------------------------------------------------------------------------------------
+
+    def _spawn_some(self) -> None:
+        for _ in range(min(SPAWN_SLICE, len(self.to_spawn))):
+            who = self.to_spawn.popleft()
+            if self.state.replicas[who].doomed:
+                self.dispatch(on.Withheld(who))
+                continue
+            try:
+                pid = self._launch(who)
+            except LaunchFailed as err:
+                name = diagnose.errno_name(err.errno)
+                self.dispatch(on.LaunchFailed(who, str(err), err.stage, name, err.path))
+            else:
+                self.kin.add(who, pid)
+                self.dispatch(on.Started(who, pid))
+
+    def _launch(self, who: Who) -> int:
+        """Start one replica; return its pid. Raises LaunchFailed."""
+        wire = self.wires[who.process]
+        try:
+            with self.outputs.pipes(who) as (stdout, stderr):
+                with wire.prepared(who.replica, stdin=self.null, stdout=stdout, stderr=stderr) as launch:
+                    pid = spawn.launch(launch, open_files=self.open_files)
+                self.outputs.started(who, pid)
+                return pid
+        except OSError as err:
+            raise diagnose.stage_failed("descriptors", "", err.errno or 0) from err
+
+    # -- what happens ------------------------------------------------------------------------------------------------
+
+    def _signalled(self, number: int) -> None:
+        if number == signal.SIGCHLD:
+            self._reap()
+        elif number in STOP_SIGNALS:
+            self.interrupts += number == signal.SIGINT
+            self._ask(signal_name(number), number, kill=number == signal.SIGINT and self.interrupts > 1)
+
+    def _reap(self) -> None:
+        for death in self.kin.reap():
+            if death.who is not None:
+                self.unsettled.add(death.who)
+                self.dispatch(on.Exited(death.who, death.code, death.signal))
+        self._settle()
+        if self.state.phase is RunPhase.SWEEPING:
+            self._sweep()
+
+    def _settle(self) -> None:
+        """Find out which replicas without a leader have ended, and which still have members in their session."""
+        if not self.unsettled:
+            return
+        lingering = self.kin.lingering(self.unsettled)
+        for who in sorted(self.unsettled):
+            if who in lingering:
+                self.dispatch(on.Lingering(who))
+                continue
+            self.unsettled.discard(who)
+            self.kin.forget(who)
+            self.outputs.drain(who)  # all who wrote there are dead: what is in the pipe now is all there is
+            self.dispatch(on.Ended(who))
+
+    def _stream_ended(self, who: Who) -> None:
+        if who in self.unsettled:
+            self._settle()
+
+    def _timer(self, timer: on.Timer) -> None:
+        self._settle()
+        self.dispatch(on.TimerFired(timer))
+
+    def _sweep(self) -> None:
+        if self.kin.is_empty:
+            self.dispatch(on.Swept())
+            return
+        for stat in self.kin.sweep(self.sweep_signal):
+            self.say("descendant.killed", pid=stat.pid, command=stat.command)
+
+    def _channel_ready(self) -> None:
+        messages, ended = self.channel.receive()
+        for message in messages:
+            op = message.get("op") if message else None
+            if message is not None and op == "stop":
+                name = str(message.get("signal"))
+                self._ask(name, getattr(signal, name, None) if name.startswith("SIG") else None)
+            elif op == "kill":
+                self._ask("SIGINT, twice", signal.SIGINT, kill=True)
+        if ended:
+            self.reactor.forget(self.channel.fileno())
+            if not self.job.detach:
+                self._ask("SIGHUP", signal.SIGHUP)
+
+    def _stop_asked(self, leak: bool, timeout: float | None) -> None:
+        self.leak = self.leak or leak
+        self._ask("orchestra down", timeout=timeout, leak=leak)
+
+    def _guardian_died(self, pidfd: int) -> None:
+        self.reactor.forget(pidfd)
+        self.say("guardian.died", pid=self.job.run.guardian_pid)
+        self._ask("the guardian died", failed=True)
+
+    def _ask(
+        self,
+        by: str,
+        number: int | None = None,
+        *,
+        kill: bool = False,
+        timeout: float | None = None,
+        leak: bool = False,
+        failed: bool = False,
+    ) -> None:
+        """Stop the run, or kill everything in it, because somebody wants it."""
+        self.say("run.stop_requested", by=by, leak=leak or None)
+        self.asked_to_stop = True
+        if self.state.cause is None:
+            self.stopped_by = by
+        if kill:
+            self.dispatch(on.KillRequested(by, signal=number))
+        else:
+            self.dispatch(on.StopRequested(by, signal=number, timeout=timeout, failed=failed))
+
+    # -- what others see -----------------------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        """Let others see what happened since the last time: log, ledger, the waiting command."""
+        if self.log.pending and self.log.flush():
+            self.channel.tick()
+        if self.to_spawn:
+            return
+        if not self.announced and self.state.phase is not RunPhase.STARTING:
+            self.announced = True
+            self.books.change(state=_WORDS[self.state.phase])
+            self.channel.send({"event": "up"})
+        behind = not self.books.flush()
+        if behind or self.log.pending:
+            self.reactor.after("retry", RETRY, lambda: None)
+
+    def answer(self) -> dict[str, Any]:
+        """Return what the control socket says about the run."""
+        run = self.books.run
+        return {
+            "instance": run.instance,
+            "run": run.run,
+            "state": _WORDS[self.state.phase],
+            "pid": os.getpid(),
+            "guardian": run.guardian_pid,
+            "topology": run.topology,
+            "file": run.file,
+            "log": run.log,
+            "detached": run.detached,
+            "started_at": run.started_at,
+            "processes": self.books.processes(),
+        }
+
+
+def supervise(job: Job, channel: Channel, guardian: int) -> int:
+    """Run the whole life of a supervisor in this process; return the exit code of the run.
+
+    Raises OrchestraError when ledger or log cannot be opened: then nothing was made.
+    """
+    set_comm("orchestra-sup")
+    set_subreaper()
+    ledger = Ledger.open(job.places.ledger)
+    path = job.places.log(job.run.run)
+    try:
+        log = LogFile(path, run=job.run.run)
+    except OSError as err:
+        raise StateError(f"cannot write the log {path}: {err.strerror}") from err
+    code = Supervisor(job, channel, ledger, log).run(guardian)
+    with contextlib.suppress(LedgerError):  # what could not be written was said in the log
+        ledger.close()
+    return code

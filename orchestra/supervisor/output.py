@@ -1,0 +1,179 @@
+"""What children write: their pipes, read in large chunks and turned into lines of the log.
+
+All pipes sit in an epoll of their own, nested in the supervisor's. After each pass the inner one is muted for a few
+milliseconds, so that many small writes cost one wake-up; a pass that found much is followed by the next at once. An
+idle run has nothing muted and nothing timed: it is never woken.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from orchestra.logs.capture import Capture
+from orchestra.logs.encode import now_text
+from orchestra.logs.sink import LogFile
+from orchestra.supervisor.reactor import READ, Reactor
+from orchestra.supervisor.states import Who
+
+CHUNK = 256 * 1024
+GATHER = 0.008  # seconds between two passes over little output
+PLENTY = 32 * 1024  # bytes in one pass after which the next one follows at once
+_PAGE = 4096
+_DEFAULT_PAGES, _MOST_PAGES = 16, 256  # of one pipe: the kernel's default, and fs.pipe-max-size's
+
+
+class _Stream:
+    """One pipe of one replica."""
+
+    __slots__ = ("capture", "fd", "who")
+
+    def __init__(self, who: Who, fd: int) -> None:
+        self.who = who
+        self.fd = fd
+        self.capture: Capture | None = None
+
+
+class Outputs:
+    """All pipes of a run. `on_end` is called with the replica when one of its streams was closed by the last writer."""
+
+    def __init__(self, reactor: Reactor, log: LogFile, run: str, streams: int, on_end: Callable[[Who], None]) -> None:
+        self._reactor, self._log, self._run, self._on_end = reactor, log, run, on_end
+        self._inner = select.epoll()
+        self._streams: dict[int, _Stream] = {}
+        self._of: dict[Who, list[_Stream]] = {}
+        self._pages = pipe_pages(streams)
+        self._muted = False
+        reactor.watch(self._inner.fileno(), self._pass)
+
+    @contextmanager
+    def pipes(self, who: Who) -> Iterator[tuple[int, int]]:
+        """Yield the write ends for stdout and stderr, closed afterwards; call `started` inside once there is a pid.
+
+        Raises OSError when there are no descriptors left. Without `started` the read ends go too.
+        """
+        fds: list[int] = []
+        try:
+            fds += os.pipe2(os.O_CLOEXEC)
+            fds += os.pipe2(os.O_CLOEXEC)
+            if self._pages > _DEFAULT_PAGES:
+                for fd in fds[::2]:
+                    _enlarge(fd, self._pages)
+            self._of[who] = [_Stream(who, fds[0]), _Stream(who, fds[2])]
+            yield fds[1], fds[3]
+        finally:
+            started = who in self._of and self._of[who][0].capture is not None
+            if not started:
+                self._of.pop(who, None)
+            for index, fd in enumerate(fds):
+                if index % 2 or not started:
+                    os.close(fd)
+
+    def started(self, who: Who, pid: int) -> None:
+        """Begin to read what a replica writes."""
+        for stream, name in zip(self._of[who], ("stdout", "stderr"), strict=True):
+            stream.capture = Capture(run=self._run, process=who.process, replica=who.replica, pid=pid, stream=name)
+            os.set_blocking(stream.fd, False)
+            self._streams[stream.fd] = stream
+            self._inner.register(stream.fd, READ)
+
+    def drain(self, who: Who) -> None:
+        """Read what a replica has written so far. A stream that somebody else still holds stays open."""
+        now = now_text()
+        for stream in self._of.get(who, [])[:]:
+            for _ in range(_MOST_PAGES * _PAGE // CHUNK + 1):  # what the pipe can hold: its writers are dead
+                if self._read(stream, now) <= 0:
+                    break
+
+    def is_open(self, who: Who) -> bool:
+        """Whether somebody can still write to a stream of this replica."""
+        return bool(self._of.get(who))
+
+    def close(self) -> None:
+        """Read what there is and close everything, also streams that somebody still holds."""
+        now = now_text()
+        for who in list(self._of):
+            self.drain(who)
+            for stream in self._of.get(who, [])[:]:
+                self._end(stream, now)
+        self._reactor.forget(self._inner.fileno())
+        self._inner.close()
+
+    def _pass(self) -> None:
+        """Read each ready stream once."""
+        now = now_text()
+        total = 0
+        ended: dict[Who, None] = {}
+        for fd, _ in self._inner.poll(0):
+            stream = self._streams.get(fd)
+            if stream is None:
+                continue
+            count = self._read(stream, now)
+            if count == 0:
+                ended[stream.who] = None
+            total += max(count, 0)
+        if total < PLENTY and not self._muted:
+            self._muted = True
+            self._reactor.change(self._inner.fileno(), 0)
+            self._reactor.after("gather", GATHER, self._listen)
+        for who in ended:
+            self._on_end(who)
+
+    def _listen(self) -> None:
+        self._muted = False
+        self._reactor.change(self._inner.fileno(), READ)
+
+    def _read(self, stream: _Stream, now: str) -> int:
+        """Read once; return the number of bytes, 0 for the end, -1 when there is nothing now."""
+        try:
+            chunk = os.read(stream.fd, CHUNK)
+        except BlockingIOError:
+            return -1
+        if not chunk:
+            self._end(stream, now)
+        elif stream.capture is not None:
+            self._log.write(stream.capture.feed(chunk, now))
+        return len(chunk)
+
+    def _end(self, stream: _Stream, now: str) -> None:
+        if stream.capture is not None:
+            self._log.write(stream.capture.close(now))
+        self._inner.unregister(stream.fd)
+        os.close(stream.fd)
+        del self._streams[stream.fd]
+        streams = self._of[stream.who]
+        streams.remove(stream)
+        if not streams:
+            del self._of[stream.who]
+
+
+def pipe_pages(streams: int, soft_limit: int | None = None) -> int:
+    """Return how many pages each of `streams` pipes may take: a power of two, 16 (the default) to 256.
+
+    All together stay within a quarter of fs.pipe-user-pages-soft (per user, unprivileged): beyond that limit every
+    new pipe of the user shrinks to two pages, see pipe(7).
+    """
+    limit = _soft_limit() if soft_limit is None else soft_limit
+    share = limit // 4 // max(streams, 1)
+    pages = _DEFAULT_PAGES
+    while pages * 2 <= min(share, _MOST_PAGES):
+        pages *= 2
+    return pages
+
+
+def _soft_limit() -> int:
+    try:
+        with open("/proc/sys/fs/pipe-user-pages-soft", encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 0
+
+
+def _enlarge(fd: int, pages: int) -> None:
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, pages * _PAGE)
+    except OSError:
+        return  # over a limit of this host: the default will do

@@ -1,0 +1,195 @@
+"""From a process of the plan to what one child gets: its command, directory, environment and descriptors."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from orchestra.bindings import FIRST_FD, Binding, inherited, object_variables, render
+from orchestra.errors import KernelError, LaunchFailed
+from orchestra.kernel.process import reopen
+from orchestra.kernel.registry import adapter_for
+from orchestra.kinds import Access, Family, Kind
+from orchestra.objects import LiveObject
+from orchestra.runplan import ProcessPlan, RunPlan, Use
+from orchestra.supervisor.spawn import Launch
+
+# What is handed over as an open descriptor; everything else is found by its name or id.
+_PASSED = frozenset(
+    {
+        (Family.POSIX, Kind.QUEUE),
+        (Family.POSIX, Kind.SEGMENT),
+        (Family.MEMFD, Kind.SEGMENT),
+        (Family.ANONYMOUS, Kind.PIPE),
+    }
+)
+
+
+def is_passed(thing: LiveObject) -> bool:
+    """Whether a child gets a descriptor of this object."""
+    return (thing.plan.family, thing.plan.kind) in _PASSED
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """What all replicas of one process share."""
+
+    plan: ProcessPlan
+    folder: str
+    bindings: Mapping[str, Binding]
+    passed: tuple[tuple[LiveObject, Access], ...]  # in the order of `uses`
+    caller: Mapping[str, str]  # the caller's environment
+    ours: Mapping[str, str]  # identity and objects; wins over everything
+    python_path: str
+
+    @contextmanager
+    def prepared(self, replica: int, *, stdin: int, stdout: int, stderr: int) -> Iterator[Launch]:
+        """Yield a replica's launch, with descriptors opened just for it and closed afterwards. Raises LaunchFailed."""
+        fds: list[int] = []
+        try:
+            for thing, access in self.passed:
+                fds.append(open_for(thing, access))
+            try:
+                argv = [render(word, self.bindings, replica) for word in self.plan.command]
+                directory = render(self.plan.directory, self.bindings, replica) or self.folder
+                environment = self._environment(replica)
+            except KeyError as err:
+                words = f"a placeholder asks for {err}, which the object has not"
+                raise LaunchFailed(words, stage="descriptors", errno=errno.EINVAL, path=self.plan.name) from err
+            yield Launch(
+                argv, os.path.join(self.folder, directory), environment, stdin, stdout, stderr, passed=tuple(fds)
+            )
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _environment(self, replica: int) -> dict[str, str]:
+        declared = {name: render(value, self.bindings, replica) for name, value in self.plan.environment}
+        env = {**self.caller, **declared, **self.ours, "ORCHESTRA_REPLICA": str(replica)}
+        if self.python_path:
+            before = env.get("PYTHONPATH", "")
+            env["PYTHONPATH"] = f"{before}{os.pathsep}{self.python_path}" if before else self.python_path
+            env["ORCHESTRA_PATH"] = self.python_path
+        return env
+
+
+def wires(plan: RunPlan, run: str, things: Mapping[str, LiveObject]) -> dict[str, Wire]:
+    """Return the wire of every process, by name."""
+    caller = inherited(plan.environment)
+    return {process.name: _wire(plan, run, process, things, caller) for process in plan.processes}
+
+
+def _wire(
+    plan: RunPlan, run: str, process: ProcessPlan, things: Mapping[str, LiveObject], caller: Mapping[str, str]
+) -> Wire:
+    passed = tuple((things[use.object], use.access) for use in process.uses if is_passed(things[use.object]))
+    bindings = _bindings(process.uses, things)
+    ours = {
+        "ORCHESTRA_VERSION": "1",
+        "ORCHESTRA_TOPOLOGY": plan.topology,
+        "ORCHESTRA_INSTANCE": plan.instance,
+        "ORCHESTRA_RUN": run,
+        "ORCHESTRA_PROCESS": process.name,
+        **object_variables(bindings),
+    }
+    return Wire(process, plan.folder, {b.key: b for b in bindings}, passed, caller, ours, plan.python_path)
+
+
+def _bindings(uses: Sequence[Use], things: Mapping[str, LiveObject]) -> list[Binding]:
+    """Return one binding a use; those with a descriptor are numbered from 3 in their order."""
+    found, number = [], FIRST_FD
+    for use in uses:
+        thing = things[use.object]
+        fd = number if is_passed(thing) else None
+        number += fd is not None
+        found.append(thing.binding(use.access, fd))
+    return found
+
+
+def open_for(thing: LiveObject, access: Access) -> int:
+    """Open one object with exactly `access`, as an open file description of its own. Raises LaunchFailed.
+
+    O_NONBLOCK and the file offset belong to the description: a child must not change them under another's feet.
+    """
+    try:
+        if thing.plan.family is Family.ANONYMOUS:
+            return _open_pipe_end(thing.handle.fds, access)
+        if thing.plan.family is Family.MEMFD:
+            return _blocking(reopen(thing.handle.fds[0], access))
+        fd = adapter_for(thing.plan.family, thing.plan.kind).open(thing.handle.ref, access)
+    except (KernelError, OSError) as err:
+        raise _refused(thing, err) from err
+    if fd is None:
+        raise _refused(thing, OSError(errno.EBADF, os.strerror(errno.EBADF)))
+    return fd
+
+
+def _open_pipe_end(ends: Sequence[int], access: Access) -> int:
+    end = ends[0] if access is Access.READ else ends[1]
+    try:
+        return _blocking(reopen(end, access))
+    except OSError as err:
+        if err.errno != errno.ENXIO:
+            raise
+        return os.dup(end)  # nobody can read any more: the writer is to learn it by EPIPE, not here
+
+
+def _blocking(fd: int) -> int:
+    os.set_blocking(fd, True)
+    return fd
+
+
+def _refused(thing: LiveObject, err: KernelError | OSError) -> LaunchFailed:
+    cause = err if isinstance(err, OSError) else err.__cause__
+    number = cause.errno if isinstance(cause, OSError) and cause.errno else 0
+    problem = str(err.problem) if isinstance(err, KernelError) else f"could not open {thing.plan.key}: {err.strerror}"
+    detail = err.detail if isinstance(err, KernelError) else f"open -> {errno.errorcode.get(number, number)}"
+    path = thing.handle.ref.name or thing.plan.key
+    return LaunchFailed(problem, stage="descriptors", errno=number, path=path, detail=detail)
+
+
+class PipeEnds:
+    """Our copies of the ends of anonymous pipes: each is closed once nobody who uses it can still be started.
+
+    Otherwise a reader would never see the end of the file, nor a writer EPIPE: we would be the other side.
+    """
+
+    def __init__(self, plan: RunPlan, things: Mapping[str, LiveObject]) -> None:
+        self._ends: dict[tuple[str, int], tuple[int, int]] = {}  # (object, 0 read | 1 write) -> (fd, users to come)
+        for key, thing in things.items():
+            if thing.plan.family is Family.ANONYMOUS:
+                for end, fd in enumerate(thing.handle.fds):
+                    users = sum(p.replicas for p in plan.processes for use in p.uses if _end(use, key) == end)
+                    self._ends[key, end] = (fd, users)
+        self._uses = {p.name: p.uses for p in plan.processes}
+        self._close_unused()
+
+    def settled(self, process: str) -> None:
+        """One replica of `process` was started, or never will be."""
+        for use in self._uses[process]:
+            for end in (0, 1):
+                held = self._ends.get((use.object, end))
+                if held is not None and _end(use, use.object) == end:
+                    self._ends[use.object, end] = (held[0], held[1] - 1)
+        self._close_unused()
+
+    def close(self) -> None:
+        """Close what is left."""
+        for fd, _ in self._ends.values():
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        self._ends.clear()
+
+    def _close_unused(self) -> None:
+        for place in [place for place, (_, users) in self._ends.items() if users <= 0]:
+            os.close(self._ends.pop(place)[0])
+
+
+def _end(use: Use, key: str) -> int | None:
+    if use.object != key:
+        return None
+    return 0 if use.access is Access.READ else 1
