@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import ClassVar
 
+from orchestra.errors import KernelError
 from orchestra.kernel import libc, nameless, nodes
 from orchestra.kernel.api import kernel_call
 from orchestra.kinds import Access, Family, Handle, Kind, Listing, ObjectRef, Spec, Stat
@@ -25,6 +26,8 @@ class Memfd:
     def create(self, spec: Spec, /) -> Handle:
         """See Adapter.create. The handle's only descriptor is read-write and belongs to the caller."""
         label = (spec.name or "orchestra").lstrip("/")
+        if "\0" in label:
+            raise KernelError(f"{label!r} is no proper name of a segment")
         with kernel_call(spec.ref, f"memfd_create({label})"):
             fd = os.memfd_create(label, os.MFD_CLOEXEC)
         try:

@@ -159,9 +159,10 @@ def unlink_path(ref: ObjectRef, path: str, kind_of_file: int) -> bool:
 
 def node_path(ref: ObjectRef) -> str:
     """Return the path of a file or FIFO. Raises KernelError when it is not absolute."""
-    if not (ref.name or "").startswith("/"):
-        raise KernelError(f"{ref} has no absolute path")
-    return ref.name or ""
+    path = ref.name or ""
+    if not path.startswith("/") or "\0" in path:
+        raise KernelError(f"{path!r} is no absolute path")
+    return path
 
 
 @contextmanager
@@ -176,13 +177,25 @@ def made_at(ref: ObjectRef, path: str, call: str) -> Iterator[None]:
             raise KernelError(problem, detail=f"{call} -> ENOENT", hint=f"mkdir -p {folder}") from err
 
 
+def posix_name(ref: ObjectRef) -> str:
+    """Return the name behind the slash. Raises KernelError for one that the C library would refuse.
+
+    Checked here because posix_ipc 1.3.2 crashes the process on a queue's name with a NUL byte.
+    """
+    bare = (ref.name or "").removeprefix("/")
+    if not bare or "/" in bare or "\0" in bare or bare in (".", "..") or not (ref.name or "").startswith("/"):
+        hint = "A POSIX name is a slash and 1 to 255 other characters."
+        raise KernelError(f"{ref.name!r} is no proper name of a {ref.kind}", hint=hint)
+    if len(os.fsencode(bare)) > (251 if ref.kind is Kind.SEMAPHORE else 255):  # sem_open(3) says EINVAL, as for values
+        with kernel_call(ref, "open"):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    return bare
+
+
 def shm_path(ref: ObjectRef) -> str:
     """Return the file behind a POSIX name. Raises KernelError for a name that shm_open(3) would refuse."""
-    bare = (ref.name or "").removeprefix("/")
-    if not bare or "/" in bare or "\0" in bare or bare in (".", ".."):
-        raise KernelError(f"{ref} has no proper name", hint="A POSIX name is a slash and 1 to 255 other characters.")
     prefix = SEMAPHORE_PREFIX if ref.kind is Kind.SEMAPHORE else ""
-    return f"{SHM_FOLDER}/{prefix}{bare}"
+    return f"{SHM_FOLDER}/{prefix}{posix_name(ref)}"
 
 
 def shm_names(kind: Kind) -> Iterator[ObjectRef]:

@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import ClassVar
 
-from orchestra.errors import KernelError
 from orchestra.kernel import host, libc, nodes, procfs
 from orchestra.kernel.api import kernel_call
 from orchestra.kernel.borrowed import errno_restored
@@ -37,15 +36,16 @@ class PosixMq:
         """See Adapter.create."""
         import posix_ipc
 
+        name = _name(spec.ref)
         messages = spec.max_messages or host.sysctl_number("fs.mqueue.msg_default") or 10
         size = spec.message_size or host.sysctl_number("fs.mqueue.msgsize_default") or 8192
-        call = f"mq_open({spec.name}, O_CREAT|O_EXCL, {spec.mode:#o}, mq_maxmsg {messages}, mq_msgsize {size})"
+        call = f"mq_open({name}, O_CREAT|O_EXCL, {spec.mode:#o}, mq_maxmsg {messages}, mq_msgsize {size})"
         with kernel_call(spec.ref, call), errno_restored():
             made = posix_ipc.MessageQueue(
-                spec.name, posix_ipc.O_CREX, mode=0o600, max_messages=messages, max_message_size=size
+                name, posix_ipc.O_CREX, mode=0o600, max_messages=messages, max_message_size=size
             )
         try:
-            with _unlinked_on_error(spec.name or ""), kernel_call(spec.ref, f"fchown, fchmod({spec.mode:#o})"):
+            with _unlinked_on_error(name), kernel_call(spec.ref, f"fchown, fchmod({spec.mode:#o})"):
                 nodes.set_owner_and_mode(made.mqd, spec)
                 return Handle(spec.ref, nodes.identity_from(spec.ref, libc.statx(made.mqd), with_birth=False))
         finally:
@@ -104,7 +104,7 @@ class PosixMq:
         with suppress(OSError):
             shown = _stat_at(ref, folder)
         with suppress(OSError):  # more fields where it may be opened
-            fd = os.open((ref.name or "")[1:], os.O_RDONLY | os.O_NONBLOCK | nodes.NOFOLLOW, dir_fd=folder)
+            fd = os.open(nodes.posix_name(ref), os.O_RDONLY | os.O_NONBLOCK | nodes.NOFOLLOW, dir_fd=folder)
             try:
                 return _stat_fd(ref, fd)
             finally:
@@ -205,9 +205,7 @@ def _unlinked_on_error(name: str) -> Iterator[None]:
 
 
 def _name(ref: ObjectRef) -> str:
-    if not ref.name:
-        raise KernelError(f"{ref} has no name")
-    return ref.name
+    return f"/{nodes.posix_name(ref)}"
 
 
 def _stat_fd(ref: ObjectRef, fd: int) -> Stat:
@@ -221,7 +219,7 @@ def _stat_fd(ref: ObjectRef, fd: int) -> Stat:
 
 def _stat_at(ref: ObjectRef, folder: int) -> Stat | None:
     try:
-        found = libc.statx((ref.name or "")[1:], dir_fd=folder)
+        found = libc.statx(nodes.posix_name(ref), dir_fd=folder)
     except FileNotFoundError:
         return None
     return nodes.stat_from(ref, found, with_birth=False) if stat.S_ISREG(found.st_mode) else None
