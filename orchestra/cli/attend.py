@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from orchestra.cli.exits import ExitCode, closed_output, tell
 from orchestra.logs.render import Follower
 
+_LAST_WAIT = 5000  # ms from the last words to the end of the channel
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CODES = {
     "SIGINT": ExitCode.INTERRUPTED,
@@ -69,10 +70,11 @@ class Attendant:
     outcome: Outcome = field(default_factory=Outcome)
     _log: Follower | None = None
 
-    def attend(self) -> Outcome:
-        """Wait for the end (or, with `until_up`, for the start). Signals are ours from here until it returns."""
+    def attend(self, begin: Callable[[], object] = lambda: None) -> Outcome:
+        """Wait for the end (or, with `until_up`, for the start). Signals are ours from before `begin` on."""
         try:
             with self._signals(), suppress(_Enough):
+                begin()
                 self._watch()
                 while self._look():  # what the run wrote last
                     pass
@@ -88,7 +90,10 @@ class Attendant:
             poll.register(sys.stdout.fileno(), 0)  # tells only when the reader has left
         more = False
         while not self._over():
-            for fd, _ in poll.poll(0 if more else None):
+            ready = poll.poll(0 if more else _LAST_WAIT if self._told() else None)
+            if not ready and not more and self._told():
+                return
+            for fd, _ in ready:
                 if fd != self.link.fileno():
                     poll.unregister(fd)
                     self._lost_output()
@@ -96,9 +101,12 @@ class Attendant:
                     return
             more = self._look()
 
+    def _told(self) -> bool:
+        """Whether the supervisor has said its last words; the end of the channel says that its lock is free again."""
+        return self.outcome.ended is not None or self.outcome.error is not None
+
     def _over(self) -> bool:
-        told = self.outcome
-        return told.ended is not None or told.error is not None or (self.until_up and told.up)
+        return self.until_up and self.outcome.up and not self._told()
 
     def _hear(self) -> bool:
         """Take in messages; False when the channel has ended."""
@@ -173,6 +181,8 @@ class _Enough(Exception):
 
 def exit_status(outcome: Outcome) -> int:
     """Return what `up` ends with: the signal that ended the run, else the run's own exit code."""
+    if outcome.stopped_by == "SIGPIPE":
+        return ExitCode.CLOSED_OUTPUT
     if outcome.ended is not None:
         return _CODES.get(outcome.ended["stopped_by"] or "", int(outcome.ended["exit_code"]))
     return ExitCode.OK if outcome.up else ExitCode.FAILED

@@ -66,9 +66,10 @@ def objects(incomplete: str) -> list[str]:
     return _matching(incomplete, [*known, *(f"{label}:" for label in ADDRESS_LABELS)])
 
 
-def processes_of_file(incomplete: str) -> list[str]:
-    """Names of the processes a file's instance had; for `up FILE PROC…`."""
-    return _matching(incomplete, _from_state(lambda state: _names(state, incomplete, objects_only=False)))
+def files_and_processes(incomplete: str) -> list[str]:
+    """Files, and the processes of the clear instance; for `up FILE PROCESS…`."""
+    names = _from_state(lambda state: [n for n in _names(state, incomplete, objects_only=False) if "." not in n])
+    return [*files(incomplete), *_matching(incomplete, names)]
 
 
 def _names(state: State, incomplete: str, *, objects_only: bool) -> list[str]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
-from orchestra.cli.targets import Known, Names, Target, clear_instance, is_file, named, resolve
+from orchestra.cli.targets import Known, Names, Target, clear_instance, is_file, named, resolve, topology_path
 from orchestra.errors import OrchestraError, UsageError
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import RUNNING_STATES, RunRow
 from orchestra.statedir import StateDir, is_locked
-
-DEFAULT_FILE = "orchestra.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +21,6 @@ class Instance:
     row: RunRow
     live: bool
     state: str
-
-
-def topology_path(word: str | None) -> str:
-    """Return the absolute path of a topology file: ./orchestra.yaml by default, a folder's own for a folder."""
-    path = os.path.abspath(word or DEFAULT_FILE)
-    return os.path.join(path, DEFAULT_FILE) if os.path.isdir(path) else path
 
 
 class State:

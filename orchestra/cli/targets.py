@@ -12,6 +12,7 @@ Nothing here reads the ledger: instances come in as data, the names of an instan
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from difflib import get_close_matches
 from orchestra.errors import NotFound, UsageError
 from orchestra.kinds import Family, Kind, ObjectRef
 
+DEFAULT_FILE = "orchestra.yaml"
 FILE_ENDINGS = (".yaml", ".json")
 
 _ADDRESSES = {
@@ -122,6 +124,12 @@ def _sysv(label: str, family: Family, kind: Kind, ref: str) -> ObjectRef:
     if by_key and number == 0:
         hint = f"Key 0 is IPC_PRIVATE, which many objects share. Use the id: {label}:ID"
     raise UsageError(f"`{ref}` is neither a System V id nor a key", hint=hint)
+
+
+def topology_path(word: str | None) -> str:
+    """Return the absolute path of a topology file: ./orchestra.yaml by default, a folder's own for a folder."""
+    path = os.path.abspath(word or DEFAULT_FILE)
+    return os.path.join(path, DEFAULT_FILE) if os.path.isdir(path) else path
 
 
 def clear_instance(known: Sequence[Known], *, name: str | None, file: str | None, default_file: str) -> Known:

@@ -36,16 +36,55 @@ def summarise(ending: Ending, paint: Paint = PLAIN) -> str:
     if ending.failed:
         who = ending.failed[0][0]
         lines.append(f"{paint('help', 'bold', 'cyan')}: orchestra logs {ending.instance}.{clean(who)}")
-    if ending.kept:
-        lines.append("Left behind on purpose:")
-        lines += _pairs(ending.kept, paint, "cyan")
-        lines.append(f"{paint('help', 'bold', 'cyan')}: look: orchestra audit")
-        lines.append(f"      remove: orchestra clean --kept --run {ending.run}")
-    if ending.left:
-        lines.append("Should have been removed and is still there:")
-        lines += _pairs(ending.left, paint, "red")
-        lines.append(f"{paint('help', 'bold', 'cyan')}: orchestra audit says who holds it; then orchestra clean")
+    lines += _behind(ending.run, ending.kept, ending.left, paint)
     return "".join(line + "\n" for line in lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What `down` did. `survivors` counts processes of a crashed run that it ended, `stuck` are those it could not."""
+
+    instance: str
+    run: str
+    nothing_to_do: bool = False
+    removed: int = 0
+    survivors: int = 0
+    stuck: Sequence[int] = ()
+    kept: Sequence[tuple[str, str]] = ()
+    left: Sequence[tuple[str, str]] = ()
+
+
+def summarise_down(ended: Ended, paint: Paint = PLAIN) -> str:
+    """Return what `down` did as lines for stderr."""
+    if ended.nothing_to_do:
+        return f"{ended.instance} was down already\n"
+    parts = [f"{_count(ended.removed, 'object')} removed"]
+    if ended.survivors:
+        parts.insert(0, f"{_count(ended.survivors, 'surviving process', 'surviving processes')} ended")
+    word = paint("is down", "bold", "green")
+    lines = [f"{ended.instance} {word}: {', '.join(parts)}"]
+    if ended.stuck:
+        lines.append(f"Could not be ended: {', '.join(map(str, ended.stuck))}")
+    lines += _behind(ended.run, ended.kept, ended.left, paint)
+    return "".join(line + "\n" for line in lines)
+
+
+def _behind(run: str, kept: Sequence[tuple[str, str]], left: Sequence[tuple[str, str]], paint: Paint) -> list[str]:
+    """What is still there: on purpose, and against our will."""
+    lines: list[str] = []
+    if kept:
+        lines.append("Left behind on purpose:")
+        lines += _pairs(kept, paint, "cyan")
+        lines.append(f"{paint('help', 'bold', 'cyan')}: orchestra audit, orchestra clean --kept --run {run}")
+    if left:
+        lines.append("Should have been removed and is still there:")
+        lines += _pairs(left, paint, "red")
+        lines.append(f"{paint('help', 'bold', 'cyan')}: orchestra audit says who holds it; then orchestra clean")
+    return lines
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def _headline(ending: Ending, paint: Paint) -> str:

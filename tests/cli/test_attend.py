@@ -34,6 +34,8 @@ class Supervisor:
     def say(self, *messages: dict[str, Any] | None) -> None:
         for message in messages:
             self.theirs.sendall((json.dumps(message) if message else "").encode() + b"\n")
+            if message and message["event"] in ("ended", "error"):
+                self.theirs.close()
 
     def accept(self) -> None:
         self.say({"event": "accepted", "run": "r1", "log": str(self.log)})
