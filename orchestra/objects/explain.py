@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pwd
+from typing import TYPE_CHECKING
 
 from orchestra.errors import KernelError, ObjectExists, ObjectGone, ShapeMismatch
 from orchestra.kinds import Family, Holders, Kind, ObjectRef, Stat
-from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import OPEN_STATES, ObjectRow, ObjectState
 from orchestra.objects.entitlement import same_object
-from orchestra.objects.world import World
 from orchestra.runplan import ObjectPlan
+
+if TYPE_CHECKING:  # the words need neither; who only wants words stays pure
+    from orchestra.ledger.journal import Ledger
+    from orchestra.objects.world import World
 
 _NAMED_HOLDERS = 5  # more are counted, not listed
 
