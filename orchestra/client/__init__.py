@@ -25,7 +25,7 @@ __all__ = ["Message", "NotInRun", "Pipe", "Queue", "Run", "Semaphore", "attach",
 
 
 def library_folder() -> Path:
-    """Return the folder that holds `orchestra_client.py` and, but for the header, nothing else to import by accident."""
+    """Return the folder that holds `orchestra_client.py`, and nothing else that Python could import by accident."""
     return Path(__file__).resolve().parent / "lib"
 
 

@@ -1,4 +1,4 @@
-"""Objects made for a test, and programs wired to them as a run would: for what runs inside a run, without a supervisor."""
+"""Objects made for a test, and programs wired to them as a run would, without a supervisor."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ class Wired:
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
         self.stack.close()
 
-    def make(self, key: str, family: str, kind: str, *, extra: Mapping[str, Any] | None = None, **shape: Any) -> Handle:
+    def make(
+        self, key: str, family: str, kind: str, /, *, extra: Mapping[str, Any] | None = None, **shape: Any
+    ) -> Handle:
         """Create one object; `shape` holds fields of Spec."""
         which = Family(family), Kind(kind)
         if which[0] is Family.SYSV:
@@ -66,7 +68,7 @@ class Wired:
                     spec.kind,
                     Access(access),
                     name=handle.ref.name if by_name else None,
-                    id=handle.ref.id,
+                    id=handle.ref.id if spec.family is Family.SYSV else None,
                     ipc_key=spec.key if spec.family is Family.SYSV else None,
                     fd=fd,
                     size=spec.size,

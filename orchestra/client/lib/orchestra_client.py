@@ -206,7 +206,8 @@ class _SysvQueue(Queue):
 
     def __init__(self, key: str, access: str, backend: Any, refused: Any, raw: _RawSysvQueue) -> None:
         super().__init__(key, access, backend, refused, refused)
-        self._raw = raw
+        self._patient_send = self._refuse if access == "read" else raw.send
+        self._patient_receive = self._refuse if access == "write" else raw.receive
 
     def send(self, body: Body, *, priority: int = 0, type: int = 1, timeout: float | None = None) -> None:
         if priority:
@@ -214,14 +215,14 @@ class _SysvQueue(Queue):
         try:
             self._send(body, timeout is None, type)
         except self._busy:
-            if not _patiently(lambda wait: self._raw.send(body, wait, type), timeout):
+            if not _patiently(lambda wait: self._patient_send(body, wait, type), timeout):
                 raise TimeoutError(errno.ETIMEDOUT, f"queue {self.key} stayed full") from None
 
     def receive(self, *, type: int = 0, timeout: float | None = None) -> Message | None:
         try:
             body, kind = self._receive(timeout is None, type)
         except self._busy:
-            found = _patiently(lambda wait: self._raw.receive(wait, type), timeout)
+            found = _patiently(lambda wait: self._patient_receive(wait, type), timeout)
             if found is None:
                 return None
             body, kind = found
@@ -367,7 +368,7 @@ def _open_queue(key: str, binding: Binding, _: int, on_close: Callable[..., None
         number = ctypes.c_int32(int(binding["key"] or "0", 16)).value  # 0, IPC_PRIVATE, finds nothing
         library, queue = _bind("sysv_ipc", lambda s: number and s.MessageQueue(number, max_message_size=raw.limit))
         if queue and queue.id == raw.id:  # else somebody removed ours and made another with its key
-            return _SysvQueue(key, access, queue, library.Error, raw)
+            return _SysvQueue(key, access, queue, (library.Error, OSError), raw)  # a plain EINVAL: gone
         return _SysvQueue(key, access, raw, (BlockingIOError, InterruptedError), raw)
     fd = _inherited(binding, stat.S_ISREG)
     library, queue = _bind("posix_ipc", lambda p: p.MessageQueue(name, read=access != "write", write=access != "read"))
