@@ -101,9 +101,22 @@ def _wrong_family(path: Path, tag: str, marks: Marks) -> Problem | None:
     families = list(OBJECT_MODELS[section])
     if not isinstance(node, Scalar):
         return marks.problem((*path, "family"), "wrong_type", f"expected a word, found {described(node)}")
-    foreign = {"system-v": "sysv", "systemv": "sysv", "svr4": "sysv", "xsi": "sysv", "shm": "posix", "pipe": "anonymous", "named": "fifo", "mmap": "file"}
+    foreign = {
+        "system-v": "sysv",
+        "systemv": "sysv",
+        "svr4": "sysv",
+        "xsi": "sysv",
+        "shm": "posix",
+        "pipe": "anonymous",
+        "named": "fifo",
+        "mmap": "file",
+    }
     known = foreign.get(tag.lower())
-    hint = f"Write `{known}`." if known in families else hints.nearest_help(tag, families, "Families of " + section + " are {}.")
+    hint = (
+        f"Write `{known}`."
+        if known in families
+        else hints.nearest_help(tag, families, "Families of " + section + " are {}.")
+    )
     found = f"`{tag}` is no family of {section}" if tag else "the family is missing"
     return marks.problem((*path, "family"), "bad_value", found, hint)
 
@@ -215,6 +228,8 @@ def _of(
 ) -> list[Problem]:
     found: list[Contradiction] = model.contradictions(given, external=external)
     return [
-        marks.problem((*path, item.at) if item.at else path, item.code, item.message, item.help, key=item.at != "external")
+        marks.problem(
+            (*path, item.at) if item.at else path, item.code, item.message, item.help, key=item.at != "external"
+        )
         for item in found
     ]

@@ -60,7 +60,9 @@ class Reading:
         self.sources.append(document.source)
         if asked is not None and "version" not in document:
             place = Place(document.source, 1, 1)
-            self.problems.append(place.problem("missing_key", "", "`version` is missing", "Start the file with `version: 1`."))
+            self.problems.append(
+                place.problem("missing_key", "", "`version` is missing", "Start the file with `version: 1`.")
+            )
         return self._with_includes(document, shown, chain)
 
     def _with_includes(self, document: Map, shown: str, chain: list[str]) -> Map:
@@ -96,7 +98,11 @@ class Reading:
         if item.broken or not item.text or "${" not in item.text:
             return not item.broken and bool(item.text)
         declared = document.get("variables")
-        variables = {key: node for key, node in declared.items() if isinstance(node, Scalar)} if isinstance(declared, Map) else {}
+        variables = (
+            {key: node for key, node in declared.items() if isinstance(node, Scalar)}
+            if isinstance(declared, Map)
+            else {}
+        )
         try:
             expanded = expand(item.text, Scope(self.given, variables, self.environment, self.cwd), late=False)
         except Unresolved as err:

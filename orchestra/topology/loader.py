@@ -35,6 +35,9 @@ class Loaded:
     path: str  # as it was given
     file: str  # absolute
     folder: str  # absolute
+    environment: Mapping[str, str] = field(default_factory=dict)  # the caller's
+    broken: frozenset[tuple[str, str]] = frozenset()  # (section, key) of entries that are only partly valid
+    sources: list[Source] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
 
@@ -52,7 +55,7 @@ def load(
     """
     loaded, problems = examine(path, variables=variables, environment=environment, cwd=cwd, read=read)
     if loaded is None or problems:
-        raise TopologyError(problems, loaded.warnings if loaded is not None else [])
+        raise TopologyError(problems)  # no warnings: what is odd may be the error's fault
     return loaded
 
 
@@ -90,7 +93,18 @@ def examine(
         topology, marks, declared_objects(root), declared_processes(root), tuple(interpolator.placeholders)
     )
     problems += references.errors(document)
-    loaded = Loaded(topology, marks, document, path, file, folder, references.warnings(document))
+    loaded = Loaded(
+        topology,
+        marks,
+        document,
+        path,
+        file,
+        folder,
+        environment=reading.environment,
+        broken=_broken(problems),
+        sources=reading.sources,
+        warnings=references.warnings(document),
+    )
     return loaded, in_order(problems, reading.sources)
 
 
@@ -99,6 +113,11 @@ def in_order(problems: list[Problem], sources: list[Source]) -> list[Problem]:
     files = {source.path: index for index, source in enumerate(sources)}
     unique = {(item.file, item.line, item.column, item.code, item.message): item for item in problems}
     return sorted(unique.values(), key=lambda item: (files.get(item.file, -1), item.line, item.column))
+
+
+def _broken(problems: list[Problem]) -> frozenset[tuple[str, str]]:
+    paths = (problem.path.split(".", 2) for problem in problems)
+    return frozenset((path[0], path[1]) for path in paths if len(path) > 1)
 
 
 def _variables(root: Map) -> dict[str, Scalar]:
@@ -114,13 +133,17 @@ def _variable_problems(root: Map, scope: Scope, marks: Marks) -> list[Problem]:
     for name in scope.variables:
         if scope.is_required(name):
             message = f"the variable `{name}` must be given"
-            found.append(marks.problem(("variables", name), "undefined_variable", message, f"Add --set {name}=…", key=True))
+            found.append(
+                marks.problem(("variables", name), "undefined_variable", message, f"Add --set {name}=…", key=True)
+            )
     names = [*scope.variables, *sorted(scope.mentioned - set(scope.variables))]
     for name in scope.given:
         if name not in names:
             hint = nearest_help(name, names, "Variables are {}.") if names else "The file has no variables."
             place = Place(root.source, 0, 0)
-            found.append(place.problem("unknown_variable", "", f"--set {name}: the file has no variable `{name}`", hint))
+            found.append(
+                place.problem("unknown_variable", "", f"--set {name}: the file has no variable `{name}`", hint)
+            )
     return found
 
 

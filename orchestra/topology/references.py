@@ -13,11 +13,12 @@ from orchestra.errors import Problem
 from orchestra.kinds import Access, Family, Kind
 from orchestra.topology.fields import Condition, KeyForm
 from orchestra.topology.hints import nearest, nearest_help
+from orchestra.topology.include import normal
 from orchestra.topology.interpolation import SECTIONS, PlaceholderUse, dotted
 from orchestra.topology.marks import Marks
 from orchestra.topology.model import Process, Topology
 from orchestra.topology.nodes import Map
-from orchestra.topology.objectmodels import IpcObject, SysvObject
+from orchestra.topology.objectmodels import Ftok, IpcObject, SysvObject
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def same_name_twice(document: Document) -> Iterator[Problem]:
     """Two objects cannot have one name, path or System V key."""
     seen: dict[tuple[str, ...], tuple[str, str]] = {}
     for section, key, item in document.topology.objects():
-        if not item.address or (address := _address(item)) is None:
+        address = _address(item, document.marks.folder((section, key)))
+        if address is None:
             continue
         # POSIX segments and semaphores are files of one folder: /sem.x and the semaphore /x are the same file.
         first = seen.setdefault(address, (section, key))
@@ -86,15 +88,17 @@ def same_name_twice(document: Document) -> Iterator[Problem]:
             yield document.marks.problem(path, "duplicate_name", f"`{dotted(first)}` has the same {item.address}")
 
 
-def _address(item: IpcObject) -> tuple[str, ...] | None:
-    value = getattr(item, item.address)
+def _address(item: IpcObject, folder: str) -> tuple[str, ...] | None:
+    value = getattr(item, item.address) if item.address else None
     if value is None or isinstance(value, KeyForm):
         return None
     if isinstance(item, SysvObject):
-        return ("sysv", item.kind, repr(value))
+        if isinstance(value, Ftok):
+            return ("sysv", item.kind, normal(value.path, folder), str(value.project))
+        return ("sysv", item.kind, str(value))
     if item.family_name is Family.POSIX and item.kind is not Kind.QUEUE:
         return ("shm", f"sem.{value[1:]}" if item.kind is Kind.SEMAPHORE else value[1:])
-    return ("path", value) if item.address == "path" else ("mqueue", value)
+    return ("path", normal(value, folder)) if item.address == "path" else ("mqueue", value)
 
 
 def undeclared_objects(document: Document) -> Iterator[Problem]:
@@ -203,7 +207,9 @@ def services_never_end(document: Document) -> Iterator[Problem]:
             if dependency is None or not dependency.service or condition not in (Condition.COMPLETED, Condition.ENDED):
                 continue
             path = ("processes", name, "depends_on", other)
-            message = f"`{other}` is a service: it runs until the others have ended, so it is never `{condition}` before"
+            message = (
+                f"`{other}` is a service: it runs until the others have ended, so it is never `{condition}` before"
+            )
             yield document.marks.problem(path, "never_happens", message, "Wait for `started` or `ready`.")
 
 
