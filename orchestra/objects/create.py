@@ -22,7 +22,7 @@ from typing import cast
 
 from orchestra.errors import KernelError, LedgerError, ObjectExists
 from orchestra.kernel.api import Adapter, Linkable
-from orchestra.kinds import Family, Handle, ObjectRef, Stat
+from orchestra.kinds import Family, Handle, Kind, ObjectRef, Stat
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import ObjectRow, ObjectState, RunRow
 from orchestra.objects.entitlement import FOLDER_DEVICE
@@ -67,7 +67,7 @@ def create_recorded(
         checkpoint("confirmed")
         if row.wanted_name is not None:
             handle = _give_name(adapter, plan, number, row.wanted_name, handle, ledger, checkpoint, world)
-        return _live(ledger, plan, number, handle)
+        return _live(adapter, ledger, plan, number, handle)
     raise KernelError(
         f"no free System V key found for {plan.key}",
         detail=f"{_TRIES} random keys were all taken",
@@ -200,8 +200,12 @@ def _stat_or_none(adapter: Adapter, ref: ObjectRef) -> Stat | None:
         return None
 
 
-def _live(ledger: Ledger, plan: ObjectPlan, number: int, handle: Handle) -> LiveObject:
+def _live(adapter: Adapter, ledger: Ledger, plan: ObjectPlan, number: int, handle: Handle) -> LiveObject:
     row = ledger.object(number)
     if row is None:
         raise LedgerError(f"object row {number} vanished from {ledger.path}")
-    return LiveObject(plan, row, handle, size=declared_size(plan))
+    size = declared_size(plan)
+    if size is None and plan.kind is Kind.QUEUE:  # the kernel's default, which users are told like any other
+        stat = _stat_or_none(adapter, handle.ref)
+        size = stat.size if stat is not None else None
+    return LiveObject(plan, row, handle, size=size)

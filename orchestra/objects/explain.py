@@ -47,12 +47,12 @@ def misshapen(plan: ObjectPlan, stat: Stat, differences: list[str], *, hint: str
 
 
 def describe(stat: Stat) -> str:
-    """Return one object in a phrase: `a queue of 16384 bytes, mode 0o600, owner root`."""
+    """Return one object in a phrase: `a queue of 16384 bytes, id 3, mode 0o600, owner root`."""
     article = "a FIFO" if stat.ref.family is Family.FIFO else f"a {stat.ref.kind}"
     size = "" if stat.size is None or stat.ref.kind in (Kind.PIPE, Kind.SEMAPHORE) else f" of {stat.size} bytes"
     if stat.ref.family is Family.SYSV and stat.members is not None:
         size = f" set of {stat.members}"
-    number = "" if stat.identity.id is None or stat.ref.id is not None else f", id {stat.identity.id}"
+    number = "" if stat.identity.id is None else f", id {stat.identity.id}"
     return f"{article}{size}{number}, mode {stat.mode:#o}, owner {user_name(stat.uid)}"
 
 

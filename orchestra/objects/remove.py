@@ -22,6 +22,7 @@ from orchestra.objects.look import claims, sightings
 from orchestra.objects.names import NAMELESS_FAMILIES
 from orchestra.objects.world import KERNEL, World
 
+_ALREADY_MARKED = "somebody else marked it for removal: it ends with its last holder"
 Examined = list[tuple[Sighting, Ruling]]
 
 
@@ -119,7 +120,8 @@ def _act(
         return Outcome.REFUSED, f"the kernel refused: {err.problem}"
     removed()
     if not done:
-        return Outcome.GONE, "somebody else removed it in this moment"
+        marked = any(seen.stat is not None and seen.stat.marked for seen, _ in examined)
+        return Outcome.GONE, _ALREADY_MARKED if marked else "somebody else removed it in this moment"
     return Outcome.REMOVED, ruling.why
 
 
