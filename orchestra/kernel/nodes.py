@@ -111,7 +111,10 @@ def _content(spec: Spec, content: Fill | None) -> Iterator[bytes]:
     if content is None:
         return
     if content.text is not None:
-        yield content.text.encode()
+        try:
+            yield content.text.encode()
+        except UnicodeEncodeError as err:  # JSON can write half a surrogate pair
+            raise KernelError(f"the fill of {spec.ref} is no text that UTF-8 can hold", detail=str(err)) from err
     elif content.hex is not None:
         try:
             yield bytes.fromhex(content.hex)
