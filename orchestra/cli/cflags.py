@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
-import orchestra
+from orchestra.client import include_folder
 
 EXAMPLES = """
 cc $(orchestra cflags) -o worker worker.c
@@ -18,5 +16,5 @@ def cflags() -> int:
 
     The header orchestra.h is all there is: nothing has to be linked.
     """
-    typer.echo(f"-I{Path(orchestra.__file__).parent / 'client'}")
+    typer.echo(f"-I{include_folder()}")
     return 0

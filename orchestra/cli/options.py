@@ -49,6 +49,13 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="V=X", help="Give a variable of the file a value. Repeatable.", show_default=False),
 ]
+InstanceNameOption = Annotated[
+    str | None, typer.Option("-n", "--name", metavar="NAME", help="Name of the instance. Default: the file's.")
+]
+ScaleOption = Annotated[
+    list[str] | None,
+    typer.Option("--scale", metavar="P=N", help="Run N replicas of process P. Repeatable.", show_default=False),
+]
 
 
 def emit(text: str) -> None:

@@ -18,7 +18,7 @@ import typer
 from orchestra.cli import complete
 from orchestra.cli.attend import Attendant, Outcome, exit_status, say_stopping
 from orchestra.cli.exits import ExitCode, tell
-from orchestra.cli.options import FileOption, Format, FormatOption, SetOption, emit
+from orchestra.cli.options import FileOption, Format, FormatOption, InstanceNameOption, ScaleOption, SetOption, emit
 from orchestra.cli.targets import DEFAULT_FILE, is_file
 from orchestra.errors import UsageError, from_wire
 from orchestra.statedir import StateDir
@@ -51,14 +51,9 @@ def up(
     ] = None,
     file: FileOption = None,
     detach: Annotated[bool, typer.Option("-d", "--detach", help="Return as soon as it is up.")] = False,
-    name: Annotated[
-        str | None, typer.Option("-n", "--name", metavar="NAME", help="Name of the instance. Default: the file's.")
-    ] = None,
+    name: InstanceNameOption = None,
     leak: Annotated[bool, typer.Option("--leak", help="Leave every object behind, on purpose and on record.")] = False,
-    scale: Annotated[
-        list[str] | None,
-        typer.Option("--scale", metavar="P=N", help="Run N replicas of process P. Repeatable.", show_default=False),
-    ] = None,
+    scale: ScaleOption = None,
     set_: SetOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and plan, start nothing.")] = False,
     format_: FormatOption = Format.TABLE,
@@ -80,7 +75,7 @@ def up(
     if dry_run:
         from orchestra.cli.plan import render_plan
 
-        emit(render_plan(prepared.plan, format_))
+        emit(render_plan(prepared.plan, format_, leak=leak))
         return ExitCode.OK
     return _start(prepared.plan, detach=detach, leak=leak)
 

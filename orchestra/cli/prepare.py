@@ -1,0 +1,116 @@
+"""From a word on the command line to a checked topology and its plan. Imports pydantic and yaml: only where needed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic_core import PydanticCustomError
+
+from orchestra.cli.exits import tell
+from orchestra.cli.targets import topology_path
+from orchestra.cli.values import parse_scale, parse_settings
+from orchestra.client import library_folder
+from orchestra.errors import Problem, UsageError
+from orchestra.kernel.hostfacts import RealHost
+from orchestra.kernel.limits import read_limits
+from orchestra.runplan import RunPlan
+from orchestra.topology.compile import compile_plan
+from orchestra.topology.keys import check_key
+from orchestra.topology.loader import Loaded
+from orchestra.topology.rules import load_checked
+from orchestra.views.ansi import paint_for
+from orchestra.views.problems import render_problems, shown_path
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A valid file and the plan of the run that was asked for."""
+
+    loaded: Loaded
+    plan: RunPlan
+
+    def tell_warnings(self) -> None:
+        """Say what is odd about the file, on stderr."""
+        tell_warnings(self.loaded.warnings)
+
+
+def tell_warnings(warnings: Sequence[Problem]) -> None:
+    """Say what is odd about a file, on stderr."""
+    if warnings:
+        tell(render_problems([], warnings, paint_for(sys.stderr)))
+
+
+def which_file(word: str | None, option: str | None) -> str:
+    """Return the path as messages show it, of FILE or `-f FILE`; ./orchestra.yaml where neither is given.
+
+    Raises UsageError when there is no such file, or both were given.
+    """
+    if word is not None and option is not None:
+        raise UsageError(f"both `{word}` and `-f {option}` name a file", hint="Give one of them.")
+    given = word if word is not None else option
+    path = topology_path(given)
+    if not os.path.exists(path):
+        where = "there is no orchestra.yaml here" if given is None else f"there is no {shown_path(path)}"
+        raise UsageError(where, detail=path, hint="Name a topology file, or a folder that holds an orchestra.yaml.")
+    return shown_path(path)
+
+
+def read_file(word: str | None, option: str | None, settings: Sequence[str]) -> Loaded:
+    """Load one file and check it against this host. Raises UsageError, TopologyError with every finding."""
+    variables = parse_settings(settings)
+    return load_checked(
+        which_file(word, option),
+        variables=variables,
+        environment=os.environ,
+        cwd=current_folder(),
+        limits=read_limits(),
+        host=RealHost(),
+    )
+
+
+def prepare(
+    word: str | None,
+    *,
+    option: str | None = None,
+    name: str | None,
+    settings: Sequence[str] = (),
+    scale: Sequence[str] = (),
+    only: Sequence[str] = (),
+) -> Prepared:
+    """Load, check and compile. Raises UsageError, TopologyError."""
+    replicas = parse_scale(scale)
+    if name is not None:
+        check_instance(name)
+    loaded = read_file(word, option, settings)
+    plan = compile_plan(
+        loaded,
+        instance=name or loaded.topology.name,
+        environment=os.environ,
+        host=RealHost(),
+        scale=replicas,
+        only=only,
+        python_path=str(library_folder()),
+    )
+    return Prepared(loaded, plan)
+
+
+def check_instance(name: str) -> None:
+    """Refuse a name that no instance can have. Raises UsageError."""
+    try:
+        check_key(name)
+    except PydanticCustomError as err:
+        words = (err.context or {}).get("message") or err.message()
+        raise UsageError(f"-n: {words}", hint=str((err.context or {}).get("help") or "")) from None
+
+
+def current_folder() -> str:
+    """Return the current folder. Raises UsageError when it was removed."""
+    try:
+        return os.getcwd()
+    except OSError as err:
+        raise UsageError(
+            f"the current folder cannot be used: {err.strerror}", hint="Go to another one with cd."
+        ) from err
