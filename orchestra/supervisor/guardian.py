@@ -184,11 +184,10 @@ def _guard(job: Job, channel: Channel) -> int:
     by_signal = None if found.si_code == os.CLD_EXITED else signal_name(found.si_status)
     code = found.si_status if by_signal is None else None
     _report_death(job, supervisor, code, by_signal, killed)
-    reason = f"the supervisor {how_it_ended(code, by_signal)}"
     channel.send(
         {
-            "event": "ended", "exit_code": 1, "state": "crashed", "stopped_by": None, "objects_left": [],
-            "failed": [{"process": "", "replica": 0, "reason": reason}],
+            "event": "ended", "exit_code": 1, "state": "crashed", "failed": [], "stopped_by": None, "objects_left": [],
+            "reason": f"the supervisor {how_it_ended(code, by_signal)}",
         }
     )  # fmt: skip
     return 1
