@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from orchestra.audit.classify import Classified, Facts, Standing, Verdict, classify, held, standing
+from orchestra.kinds import OBJECT_KINDS, Family, Holder, Holders, Identity, Kind, ObjectRef, OnDown, Stat
+from orchestra.ledger.rows import RUN_STATES, ObjectState
+from orchestra.objects.entitlement import Decision, Ruling
+from orchestra.objects.names import NAMELESS_FAMILIES
+from tests.support.rows import object_row, run_row
+
+NOBODY = Holders(())
+SOMEBODY = Holders((Holder(12, "python3", "mapped"),))
+UNSEEN = Holders((), complete=False)
+OURS = Ruling(Decision.REMOVE, "it is the very object on record")
+ABSENT = Ruling(Decision.GONE, "it is not there any more")
+UNPROVEN = Ruling(Decision.REFUSE, "its name proves nothing")
+ELSEWHERE = Ruling(Decision.REFUSE, "it was made in IPC namespace 17", elsewhere=True)
+NAMED = [pair for pair in OBJECT_KINDS if pair[0] not in NAMELESS_FAMILIES]
+
+
+def stat(family: Family = Family.POSIX, kind: Kind = Kind.SEGMENT, **changes: Any) -> Stat:
+    return replace(Stat(ObjectRef(family, kind, name="/x"), Identity(family, kind), 0o600, 0, 0), **changes)
+
+
+def facts(**changes: Any) -> Facts:
+    """A confirmed object of a crashed run, unheld."""
+    defaults: dict[str, Any] = {
+        "row": object_row(state=ObjectState.LIVE), "run": run_row(), "standing": Standing.CRASHED, "ruling": OURS,
+        "stat": stat(), "holders": NOBODY,
+    }  # fmt: skip
+    return Facts(**{**defaults, **changes})
+
+
+def judged(**changes: Any) -> Classified:
+    verdict = classify(facts(**changes))
+    assert verdict is not None
+    return verdict
+
+
+# Runs
+
+
+@pytest.mark.parametrize("state", RUN_STATES)
+@pytest.mark.parametrize("detached", [True, False])
+@pytest.mark.parametrize("finished", [True, False])
+def test_the_lock_says_that_a_run_is_live_whatever_is_on_record(state: str, detached: bool, finished: bool) -> None:
+    run = run_row(state=state, detached=detached, finished=finished)
+    assert standing(run, live=True) is Standing.LIVE
+
+
+def test_what_has_become_of_a_run_that_is_not_live() -> None:
+    for state in ("starting", "up", "stopping", "crashed"):
+        assert standing(run_row(state=state, detached=True), live=False) is Standing.CRASHED
+    for state in ("down", "failed"):
+        assert standing(run_row(state=state, detached=True), live=False) is Standing.WAITING
+        assert standing(run_row(state=state, detached=True, finished=True), live=False) is Standing.ENDED
+        assert standing(run_row(state=state), live=False) is Standing.ENDED
+    assert standing(None, live=False) is Standing.CRASHED
+
+
+# Verdicts
+
+
+def test_an_object_of_a_live_run_is_live() -> None:
+    found = judged(standing=Standing.LIVE)
+    assert found == Classified(Verdict.LIVE, "belongs to run r1 of pipeline, which is live", intended=True)
+
+
+def test_an_announced_object_of_a_live_run_is_being_made() -> None:
+    found = judged(standing=Standing.LIVE, row=object_row(), ruling=UNPROVEN)
+    assert (found.verdict, found.evidence) == (Verdict.LIVE, "is being made by run r1 of pipeline, which is live")
+
+
+def test_an_object_of_a_detached_run_that_ended_waits_for_down() -> None:
+    found = judged(standing=Standing.WAITING)
+    assert (found.verdict, found.removable) == (Verdict.LIVE, False)
+    assert "ended and keeps its objects until `orchestra down pipeline`" in found.evidence
+
+
+def test_an_object_of_a_crashed_run_is_leaked() -> None:
+    found = judged()
+    assert (found.verdict, found.intended, found.removable) == (Verdict.LEAKED, False, True)
+    assert found.evidence == "made by run r1 of pipeline, whose supervisor is gone; held by nobody"
+
+
+def test_an_announced_object_that_is_proven_ours_is_leaked_with_the_proof() -> None:
+    found = judged(row=object_row(), ruling=Ruling(Decision.REMOVE, "its name carries our nonce and we own it"))
+    assert (found.verdict, found.removable) == (Verdict.LEAKED, True)
+    assert "announced by run r1 of pipeline, whose supervisor is gone; its name carries our nonce" in found.evidence
+
+
+def test_what_an_ended_run_could_not_remove_is_leaked_and_says_why() -> None:
+    row = object_row(state=ObjectState.LIVE, why="the kernel refused")
+    found = judged(row=row, standing=Standing.ENDED)
+    assert (found.verdict, found.removable) == (Verdict.LEAKED, True)
+    assert "which is over: the kernel refused" in found.evidence
+
+
+def test_an_object_of_a_run_that_is_not_on_record_is_leaked() -> None:
+    assert "which is not on record" in judged(run=None).evidence
+
+
+@pytest.mark.parametrize("where", Standing)
+def test_a_kept_object_is_kept_whatever_became_of_its_run(where: Standing) -> None:
+    row = object_row(state=ObjectState.KEPT, by_hand_leak=True)
+    found = judged(row=row, standing=where)
+    assert (found.verdict, found.intended, found.removable) == (Verdict.KEPT, True, True)
+    assert "kept on purpose by run r1 of pipeline: --leak" in found.evidence
+
+
+def test_a_kept_object_says_what_kept_it() -> None:
+    row = object_row(state=ObjectState.KEPT, on_down=OnDown.KEEP_ON_FAILURE)
+    assert ": on_down: keep-on-failure" in judged(row=row).evidence
+    assert ": it failed" in judged(row=replace(row, why="it failed")).evidence
+
+
+def test_what_is_not_proven_ours_is_unknown_and_stays() -> None:
+    found = judged(row=object_row(), ruling=UNPROVEN)
+    assert (found.verdict, found.intended, found.removable) == (Verdict.UNKNOWN, None, False)
+    assert found.evidence.startswith("its name proves nothing (announced by run r1")
+
+
+@pytest.mark.parametrize("state", [ObjectState.LIVE, ObjectState.KEPT])
+def test_a_held_object_is_not_removable_and_its_holder_is_named(state: ObjectState) -> None:
+    found = judged(row=object_row(state=state), holders=SOMEBODY)
+    assert (found.removable, found.evidence.endswith("held by 12 (python3)")) == (False, True)
+
+
+def test_attachments_of_hidden_processes_hold_too() -> None:
+    found = judged(stat=stat(Family.SYSV, attached=2), holders=UNSEEN)
+    assert not found.removable
+    assert "attached 2 times by processes that cannot be seen" in found.evidence
+
+
+def test_processes_that_may_not_be_looked_into_are_mentioned_but_do_not_block() -> None:
+    found = judged(holders=UNSEEN)
+    assert found.removable
+    assert "not every process could be looked into" in found.evidence
+
+
+def test_a_name_that_is_gone_while_somebody_holds_the_object_is_deleted() -> None:
+    for where in Standing:
+        found = judged(ruling=ABSENT, stat=None, holders=SOMEBODY, standing=where)
+        assert (found.verdict, found.removable) == (Verdict.DELETED, False)
+        assert "its name is gone and it ends with its last holder: held by 12" in found.evidence
+
+
+@pytest.mark.parametrize(("family", "kind"), OBJECT_KINDS)
+@pytest.mark.parametrize("state", [ObjectState.INTENDED, ObjectState.LIVE, ObjectState.KEPT])
+def test_what_is_gone_and_unheld_is_no_finding(family: Family, kind: Kind, state: ObjectState) -> None:
+    row = object_row(family, kind, state=state)
+    for where, holders in itertools.product(Standing, [NOBODY, UNSEEN]):
+        assert classify(facts(row=row, ruling=ABSENT, stat=None, standing=where, holders=holders)) is None
+
+
+@pytest.mark.parametrize("family", [Family.FILE, Family.FIFO, Family.SYSV])
+def test_inode_numbers_of_disks_and_ids_are_given_out_again_so_holders_prove_nothing(family: Family) -> None:
+    kind = Kind.PIPE if family is Family.FIFO else Kind.SEGMENT
+    row = object_row(family, kind, state=ObjectState.LIVE)
+    assert classify(facts(row=row, ruling=ABSENT, stat=None, holders=SOMEBODY)) is None
+
+
+def test_a_segment_marked_for_removal_is_deleted_while_attached() -> None:
+    row = object_row(Family.SYSV, Kind.SEGMENT, state=ObjectState.LIVE)
+    found = judged(row=row, stat=stat(Family.SYSV, marked=True, attached=1), holders=SOMEBODY)
+    assert (found.verdict, found.removable) == (Verdict.DELETED, False)
+    assert "marked for removal" in found.evidence
+
+
+@pytest.mark.parametrize(("family", "kind"), [pair for pair in OBJECT_KINDS if pair[0] in NAMELESS_FAMILIES])
+def test_a_nameless_object_is_there_as_long_as_it_is_held(family: Family, kind: Kind) -> None:
+    row = object_row(family, kind, state=ObjectState.LIVE)
+    given = {"row": row, "ruling": ABSENT, "stat": None}
+    assert judged(**given, holders=SOMEBODY, standing=Standing.LIVE).verdict is Verdict.LIVE
+    assert judged(**given, holders=SOMEBODY).verdict is Verdict.DELETED
+    assert "it has no name" in judged(**given, holders=SOMEBODY).evidence
+    assert classify(facts(**given)) is None
+
+
+@pytest.mark.parametrize(("family", "kind"), [(Family.POSIX, Kind.SEGMENT), (Family.MEMFD, Kind.SEGMENT)])
+def test_holders_prove_nothing_across_a_restart_of_the_host(family: Family, kind: Kind) -> None:
+    row = object_row(family, kind, state=ObjectState.LIVE)
+    assert classify(facts(row=row, ruling=ABSENT, stat=None, holders=SOMEBODY, same_boot=False)) is None
+
+
+def test_a_borrowed_object_is_foreign_while_its_run_uses_it() -> None:
+    row = object_row(state=ObjectState.BORROWED)
+    refused = Ruling(Decision.REFUSE, "it was there before the run")
+    found = judged(row=row, ruling=refused, standing=Standing.LIVE)
+    assert (found.verdict, found.removable) == (Verdict.FOREIGN, False)
+    assert classify(facts(row=row, ruling=refused, standing=Standing.ENDED)) is None
+    assert classify(facts(row=row, ruling=refused, standing=Standing.LIVE, stat=None)) is None
+
+
+def test_what_is_elsewhere_is_no_finding_here() -> None:
+    for where in Standing:
+        assert classify(facts(ruling=ELSEWHERE, stat=None, standing=where)) is None
+
+
+def test_only_leaked_and_kept_objects_of_ours_without_holders_are_ever_removable() -> None:
+    """Every combination of state, standing, ruling and holders."""
+    for (family, kind), state, where, ruling, holders in itertools.product(
+        OBJECT_KINDS, ObjectState, Standing, [OURS, ABSENT, UNPROVEN, ELSEWHERE], [NOBODY, SOMEBODY, UNSEEN]
+    ):
+        for seen in (None, stat(family, kind), stat(family, kind, attached=1), stat(family, kind, marked=True)):
+            row = object_row(family, kind, state=state)
+            found = classify(facts(row=row, standing=where, ruling=ruling, holders=holders, stat=seen))
+            if found is None or not found.removable:
+                continue
+            assert found.verdict in (Verdict.LEAKED, Verdict.KEPT)
+            assert ruling is OURS
+            assert holders is not SOMEBODY
+            assert where not in (Standing.LIVE, Standing.WAITING) or state is ObjectState.KEPT
+            assert held(facts(holders=holders, stat=seen)) == ""
