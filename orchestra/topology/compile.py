@@ -205,7 +205,7 @@ def _program(template: Template, folder: str) -> Template:
 
 
 def absolute(template: Template, folder: str) -> Template:
-    """Return a path that counts from `folder`; one that starts with a placeholder of a name or path stands for itself."""
+    """Return a path that counts from `folder`; a placeholder of a name or path at its start is absolute already."""
     if not template:
         return (folder,)
     first = template[0]

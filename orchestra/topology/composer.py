@@ -14,12 +14,10 @@ from typing import Any, NoReturn
 import yaml
 from yaml.events import (
     AliasEvent,
-    DocumentStartEvent,
     MappingEndEvent,
     MappingStartEvent,
     ScalarEvent,
     SequenceEndEvent,
-    SequenceStartEvent,
     StreamEndEvent,
 )
 
@@ -92,7 +90,7 @@ class Composer:
             self._unprintable(bad.start())
         try:
             loader = self._make_parser(self.source.text)
-            self._next = loader.get_event
+            self._next: Callable[[], Any] = loader.get_event
             return self._document()
         except yaml.MarkedYAMLError as err:
             raise Refused(explain(err, self.source)) from err
@@ -101,22 +99,19 @@ class Composer:
 
     def _document(self) -> Node | None:
         self._next()  # the start of the stream
-        event = self._next()
+        event: Any = self._next()
         if type(event) is StreamEndEvent:
             raise Refused(
                 Place(self.source, 0, 0).problem("empty", "", "the file is empty", "Start with `version: 1`.")
             )
         root = self._node(self._next(), 1)
         self._next()  # the end of the document
-        event = self._next()
-        if type(event) is DocumentStartEvent:
-            mark = event.start_mark
+        second: Any = self._next()
+        if type(second) is not StreamEndEvent:
+            mark = second.start_mark
             place = Place(self.source, mark.line + 1, mark.column + 1, 3)
-            self.problems.append(
-                place.problem(
-                    "syntax", "", "a second document starts here", "A topology is one document: remove the `---`."
-                )
-            )
+            hint = "A topology is one document: remove the `---`."
+            self.problems.append(place.problem("syntax", "", "a second document starts here", hint))
         return root
 
     def _node(self, event: Any, depth: int) -> Node:
@@ -164,7 +159,7 @@ class Composer:
         while type(event := following()) is not SequenceEndEvent:
             item = self._node(event, depth + 1)
             node.append(item)
-            if type(item) is not Scalar and item.height > tallest:
+            if not isinstance(item, Scalar) and item.height > tallest:
                 tallest = item.height
         node.height = tallest + 1
 
@@ -176,7 +171,7 @@ class Composer:
         while type(event := following()) is not MappingEndEvent:
             key = self._node(event, depth + 1)
             value = self._node(following(), depth + 1)
-            if type(value) is not Scalar and value.height > tallest:
+            if not isinstance(value, Scalar) and value.height > tallest:
                 tallest = value.height
             if type(key) is not Scalar:
                 self._bad_key(key)

@@ -132,7 +132,7 @@ class Closed(BaseModel):
 class Extensible(Closed):
     """What may carry `x-*` keys."""
 
-    extensions: ExtensionsField = Field(default_factory=no_entries, alias=EXTENSIONS)
+    extensions: ExtensionsField = Field(default_factory=no_entries, alias="x-*")
 
     @model_validator(mode="before")
     @classmethod

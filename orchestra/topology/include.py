@@ -119,22 +119,10 @@ class Reading:
         for key, node in part.items():
             place = part.key_place(key)
             known = into.get(key)
-            if known is None or key in OWN:
-                if isinstance(node, Map) and key in MERGED:
-                    node = _copy(node)
-                into[key] = node
-                into.keys_at[key] = place
-            elif key in MERGED and isinstance(known, Map) and isinstance(node, Map):
+            if key in MERGED and isinstance(known, Map) and isinstance(node, Map):
                 self._merge_section(key, known, node)
-            elif key.startswith("x-"):
-                into[key] = node
-                into.keys_at[key] = place
-            elif key in MERGED and (isinstance(node, Map) or _is_nothing(node)):
-                if _is_nothing(known):
-                    into[key] = node
-                    into.keys_at[key] = place
-            else:
-                into[key] = node
+            elif not (key in MERGED and isinstance(known, Map) and _is_nothing(node)):  # an empty section adds nothing
+                into[key] = _copy(node) if key in MERGED and isinstance(node, Map) else node
                 into.keys_at[key] = place
 
     def _merge_section(self, section: str, into: Map, part: Map) -> None:

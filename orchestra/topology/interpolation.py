@@ -120,8 +120,7 @@ def expand(text: str, scope: Scope, *, late: bool) -> Expanded:
         token = text[dollar:end]
         if not token.endswith("}"):
             raise Unresolved("bad_substitution", "`${` is never closed", "For the text itself, write $${.", token)
-        for piece in _value(token, scope, late=late, origin=origin, found=found):
-            parts.append(piece)
+        parts.extend(_value(token, scope, late=late, origin=origin, found=found))
         at = end
     parts.append(text[at:])
     return Expanded(_joined(parts), tuple(origin), tuple(found))
@@ -161,11 +160,8 @@ def _undefined(name: str, scope: Scope, token: str) -> Unresolved:
     if scope.is_required(name):  # reported at its declaration; this place stays quiet
         return Unresolved("", "", "", token)
     close = nearest(name, scope.names())
-    hint = (
-        f"Did you mean ${{{close}}}?"
-        if close
-        else f"Give it with --set {name}=…, under `variables:`, or write ${{{name}:-default}}. For the text itself: $${{{name}}}."
-    )
+    ways = f"Give it with --set {name}=…, under `variables:`, or write ${{{name}:-default}}."
+    hint = f"Did you mean ${{{close}}}?" if close else f"{ways} For the text itself: $${{{name}}}."
     return Unresolved("undefined_variable", f"`{name}` is not defined", hint, token)
 
 

@@ -88,7 +88,7 @@ def posix_queue_memory(loaded: Loaded, limits: KernelLimits) -> Iterator[Problem
     path, largest = max(queues, key=lambda entry: queue_bytes(entry[1]))
     counted = "this queue needs" if len(queues) == 1 else f"{len(queues)} POSIX queues need"
     message = f"{counted} {total} bytes, RLIMIT_MSGQUEUE allows {bound} per user (`ulimit -q`)"
-    hint = f"A queue costs max_messages × (message_size + 96) bytes even when it is empty; this one {queue_bytes(largest)}."
+    hint = f"Even an empty queue costs max_messages * (message_size + 96) bytes; this one {queue_bytes(largest)}."
     yield loaded.marks.problem(path, "limit", message, hint, key=True)
 
 

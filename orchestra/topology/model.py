@@ -26,7 +26,6 @@ from orchestra.topology.fields import (
     Escalate,
     EscalateWord,
     Extensible,
-    Literally,
     Replicas,
     Signal,
     SuccessItem,

@@ -180,7 +180,7 @@ class SysvQueue(SysvObject):
         """The capacity is said once."""
         found = super().contradictions(given, external=external)
         if "capacity" in given and ("max_messages" in given or "message_size" in given):
-            message = "`capacity` and `max_messages` × `message_size` say the same thing"
+            message = "`capacity` and `max_messages` * `message_size` say the same thing"
             found.append(Contradiction("contradiction", message, "Keep one of them.", "capacity"))
         return found
 

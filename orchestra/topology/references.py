@@ -6,7 +6,7 @@ knows every declared name, so a mistake inside an object does not make its users
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from orchestra.errors import Problem
@@ -66,7 +66,7 @@ def same_key_in_two_sections(document: Document) -> Iterator[Problem]:
     root = document.marks.root
     for section in SECTIONS:
         entries = root.get(section)
-        for key in entries if isinstance(entries, Map) else ():
+        for key in list(entries) if isinstance(entries, Map) else ():
             first = document.objects[key]
             if first != section:
                 at = document.marks.key_place((first, key))
@@ -170,11 +170,11 @@ def find_cycles(graph: dict[str, list[str]]) -> list[list[str]]:
     order = {name: index for index, name in enumerate(graph)}
     state: dict[str, int] = {}  # 1 = on the way, 2 = done
     found: list[list[str]] = []
-    for start in graph:
+    for start, following_start in graph.items():
         if start in state:
             continue
         way: list[str] = [start]
-        rest: list[Iterator[str]] = [iter(graph[start])]
+        rest: list[Iterator[str]] = [iter(following_start)]
         state[start] = 1
         while way:
             following = next(rest[-1], None)
@@ -297,8 +297,8 @@ def one_sided(document: Document) -> Iterator[Problem]:
         yield document.marks.problem((section, key), "one_sided", message, hint, key=True)
 
 
-def _accesses(key: str, processes: Sequence[Process] | object) -> list[Access]:
-    return [process.uses[key] for process in processes if key in process.uses]  # type: ignore[attr-defined]
+def _accesses(key: str, processes: Iterable[Process]) -> list[Access]:
+    return [process.uses[key] for process in processes if key in process.uses]
 
 
 ERRORS = (

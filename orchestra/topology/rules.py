@@ -19,7 +19,7 @@ from orchestra.topology.include import Reader, normal, read_file
 from orchestra.topology.limits import LIMITS, made
 from orchestra.topology.loader import Loaded, examine, in_order
 from orchestra.topology.model import Process, Topology
-from orchestra.topology.objectmodels import FileSegment, Fifo, Fill, Ftok, Owned, Segment, SysvObject
+from orchestra.topology.objectmodels import Fifo, FileSegment, Fill, Ftok, Owned, Segment, SysvObject
 
 Rule = Callable[[Loaded, HostFacts], Iterator[Problem]]
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 # x86, ARM and every other architecture Python runs on but alpha, mips, parisc and sparc.
+_NAMES = (
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
+    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
+    "PWR", "SYS",
+)  # fmt: skip
 NUMBERS: dict[str, int] = {
-    name: number
-    for number, name in enumerate(
-        "SIGHUP SIGINT SIGQUIT SIGILL SIGTRAP SIGABRT SIGBUS SIGFPE SIGKILL SIGUSR1 SIGSEGV SIGUSR2 SIGPIPE SIGALRM "
-        "SIGTERM SIGSTKFLT SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGTTIN SIGTTOU SIGURG SIGXCPU SIGXFSZ SIGVTALRM SIGPROF "
-        "SIGWINCH SIGIO SIGPWR SIGSYS".split(),
-        start=1,
-    )
-} | {"SIGRTMIN": 34, "SIGRTMAX": 64}
+    **{f"SIG{name}": number for number, name in enumerate(_NAMES, start=1)},
+    "SIGRTMIN": 34,
+    "SIGRTMAX": 64,
+}
 
 
 def normal_name(text: str) -> str | None:

@@ -28,10 +28,9 @@ class Step:
 
 def steps(plan: RunPlan, *, reused: Collection[str] = (), leak: bool = False) -> list[Step]:
     """Return the steps of a run that goes well. `reused` are the keys of kept objects that are there already."""
+    made = [item for item in plan.objects if not item.external]
     found: list[tuple[str, str | None, str | None, str]] = []
-    for item in plan.objects:
-        if not item.external and item.key not in reused:
-            found.append(("create", item.key, None, _made(item)))
+    found += [("create", item.key, None, _made(item)) for item in made if item.key not in reused]
     over: set[tuple[str, str]] = set()
     for process in start_order(plan.processes):
         for dependency in process.depends_on:
@@ -44,9 +43,7 @@ def steps(plan: RunPlan, *, reused: Collection[str] = (), leak: bool = False) ->
     awaited = {name for name, condition in over if condition in _ENDED}
     found += [("wait", None, item.name, "ended") for item in started if not item.service and item.name not in awaited]
     found += [("stop", None, item.name, _stopped(item)) for item in reversed(started) if item.service]
-    for item in reversed(plan.objects):
-        if not item.external:
-            found.append((*_ended(item, leak=leak), ""))
+    found += [(*_ended(item, leak=leak), "") for item in reversed(made)]
     return [Step(n, action, object_, process, detail) for n, (action, object_, process, detail) in enumerate(found, 1)]
 
 

@@ -53,9 +53,9 @@ def explain(err: yaml.MarkedYAMLError, source: Source) -> Problem:
         hint = "After `|` or `>` the text starts on the next line; to begin a value with that sign, quote it."
         return place.problem("syntax", "", "text behind `|` or `>`", hint)
     if "alias" in context or "anchor" in context:
-        sign = "*" if "alias" in context else "&"
+        sign, what = ("*", "alias") if "alias" in context else ("&", "anchor")
         return place.problem(
-            "syntax", "", f"`{sign}` starts a YAML {context.split()[-1]}", f'For the text itself, quote it: "{sign}…"'
+            "syntax", "", f"`{sign}` starts a YAML {what}", f'For the text itself, quote it: "{sign}…"'
         )
     where = f"{context}: " if context else ""
     return place.problem("syntax", "", f"not YAML: {where}{problem}")

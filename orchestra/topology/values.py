@@ -38,7 +38,7 @@ _OCTAL = re.compile(r"(?:0o)?[0-7]{1,5}")
 
 def fault(code: str, message: str, help: str = "", at: Path = ()) -> PydanticCustomError:  # noqa: A002
     """Return the error of a reader; the words travel in its context, so that braces in them are safe."""
-    return PydanticCustomError(code, "{message}", {"message": message, "help": help, "at": at})  # type: ignore[arg-type]
+    return PydanticCustomError(code, "{message}", {"message": message, "help": help, "at": at})
 
 
 def moved(error: PydanticCustomError, at: Path) -> PydanticCustomError:
@@ -55,7 +55,7 @@ def quiet() -> PydanticCustomError:
 
 
 def value_of(value: Any) -> Any:
-    """Return a scalar's value by the core rules, any other value as it is. Raises a fault for `0600` or a broken one."""
+    """Return a scalar's value by the core rules, other values as they are. Raises faults."""
     if type(value) is not Scalar:
         return value
     if value.broken:
@@ -296,7 +296,7 @@ def read_duration(value: Any) -> float:
 
 
 def read_mode(value: Any) -> int:
-    """Permission bits: `0o600`, or octal digits in quotes. `600` alone would be decimal for one reader, octal for another."""
+    """Permission bits: `0o600`, or octal digits in quotes; a bare `600` is octal to one reader, decimal to another."""
     if type(value) is int:  # from Python
         found: Any = value
     elif type(value) is Scalar and value.plain and not value.substituted:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-_SHELL_HINT = "No shell runs the command. Write [sh, -c, '…'] if you want one; in quotes the sign is plain text."
+_NO_SHELL = "No shell runs the command."
+_SHELL_HINT = f"{_NO_SHELL} Write [sh, -c, '…'] if you want one; in quotes the sign is plain text."
 _OPERATORS = {
     "&&": "`&&` joins two commands",
     "||": "`||` joins two commands",
@@ -26,10 +27,10 @@ _OPERATORS = {
     "?": "`?` is a wildcard",
 }
 _HINTS = {
-    "|": "No shell runs the command. Declare a pipe under `pipes:` and two processes that use it, or write [sh, -c, '…'].",
-    "&&": "No shell runs the command. Make two processes with `depends_on: {first: completed}`, or write [sh, -c, '…'].",
+    "|": f"{_NO_SHELL} Declare a pipe under `pipes:` and two processes that use it, or write [sh, -c, '…'].",
+    "&&": f"{_NO_SHELL} Make two processes with `depends_on: {{first: completed}}`, or write [sh, -c, '…'].",
     "&": "Every process runs in the background already: remove it.",
-    ">": "No shell runs the command. What a process prints is in the log; for a file write [sh, -c, '…'].",
+    ">": f"{_NO_SHELL} What a process prints is in the log; for a file write [sh, -c, '…'].",
 }
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
