@@ -5,7 +5,8 @@ A pipe delivers chunks of up to 64 KiB. Three ways lead from a chunk to its line
 1. One `bytes.translate` proves that no byte needs escaping, one `bytes.replace` puts the end of one record and the
    beginning of the next in place of every newline. No Python code runs per line.
 2. Quotes, backslashes, tabs, escapes, in valid UTF-8: json's own string encoder escapes the whole chunk in one call.
-3. Line by line, where a line begins with `{` (it may be a JSON object) or the chunk is not valid UTF-8.
+3. Line by line: lines that begin with `{` (they may be JSON objects) and lines that are not valid UTF-8. What lies
+   between them goes the other ways.
 
 What a record says about a line beyond its text stands in `data`:
 
@@ -26,7 +27,7 @@ double) is not such a line: it stays as it was written.
 from __future__ import annotations
 
 import json
-from base64 import b64encode
+from binascii import b2a_base64
 from json.encoder import encode_basestring
 from typing import Any, Final
 
@@ -117,36 +118,72 @@ class Capture:
 
     def _lines(self, whole: bytes, timestamp: str) -> bytes:
         # `whole` is one or more complete lines, without the last newline, each within LINE_LIMIT.
-        if b"{" in whole and (whole.startswith(b"{") or b"\n{" in whole):
-            return b"".join([self._line(line, timestamp) for line in whole.split(b"\n")])
+        if b"{" not in whole or not (whole.startswith(b"{") or b"\n{" in whole):
+            return self._text(whole, timestamp)
+        records: list[bytes] = []
+        text: list[bytes] = []  # lines since the last object
+        for line in whole.split(b"\n"):
+            parts = _json_parts(line) if line.startswith(b"{") else None
+            if parts is None:
+                text.append(line)
+                continue
+            if text:
+                records.append(self._text(b"\n".join(text), timestamp))
+                text = []
+            level, message, data = parts
+            record = f'{{"timestamp":"{timestamp}"{level},"message":{message}{self._identity}{data}}}\n'
+            records.append(record.encode())
+        if text:
+            records.append(self._text(b"\n".join(text), timestamp))
+        return b"".join(records)
+
+    def _text(self, whole: bytes, timestamp: str) -> bytes:
+        # Lines that are text. What is not UTF-8 is done line by line, what lies between by the chunk.
+        if whole.isascii():
+            return self._valid(whole, timestamp)
+        records: list[bytes] = []
+        view, start = memoryview(whole), 0
+        while start <= len(whole):
+            try:
+                str(view[start:], "utf-8")
+            except UnicodeDecodeError as err:
+                bad = start + err.start
+            else:
+                records.append(self._valid(whole[start:], timestamp))
+                break
+            begin = whole.rfind(b"\n", start, bad) + 1 or start
+            end = whole.find(b"\n", bad)
+            end = len(whole) if end < 0 else end
+            if begin > start:
+                records.append(self._valid(whole[start : begin - 1], timestamp))
+            records.append(self._record(whole[begin:end], timestamp))
+            start = end + 1
+        return b"".join(records)
+
+    def _valid(self, whole: bytes, timestamp: str) -> bytes:
+        # Lines of valid UTF-8: no Python code runs per line.
         head = f'{{"timestamp":"{timestamp}","message":"'
         foot = f'"{self._identity}}}\n'
-        try:
-            if not whole.translate(None, _PLAIN):
-                if not whole.isascii():
-                    whole.decode()
-                return b"".join((head.encode(), whole.replace(b"\n", (foot + head).encode()), foot.encode()))
-            text = whole.decode()
-        except UnicodeDecodeError:
-            return b"".join([self._line(line, timestamp) for line in whole.split(b"\n")])
+        if not whole.translate(None, _PLAIN):
+            return b"".join((head.encode(), whole.replace(b"\n", (foot + head).encode()), foot.encode()))
+        text = whole.decode()
         # The encoder would escape newlines too, and then `\n` that the child wrote looks the same: take another mark.
         mark = "\x7f" if "\x7f" not in text else "\ud800"  # no decoded UTF-8 holds a surrogate
         escaped = encode_basestring(text.replace("\n", mark))[1:-1]
         return f"{head}{escaped.replace(mark, foot + head)}{foot}".encode()
 
-    def _line(self, line: bytes, timestamp: str) -> bytes:
-        if line.startswith(b"{") and (parts := _json_parts(line)):
-            level, message, data = parts
-            return f'{{"timestamp":"{timestamp}"{level},"message":{message}{self._identity}{data}}}\n'.encode()
-        return self._record(line, timestamp)
-
-    def _record(self, line: bytes, timestamp: str, **notes: Any) -> bytes:
+    def _record(self, line: bytes, timestamp: str, *, continued: bool = False, unterminated: bool = False) -> bytes:
+        notes = []
         try:
             text = line.decode()
         except UnicodeDecodeError:
             text = line.decode("utf-8", "replace")
-            notes["base64"] = b64encode(line).decode()
-        data = f',"data":{json.dumps(notes, separators=(",", ":"))}' if notes else ""
+            notes.append(f'"base64":"{b2a_base64(line, newline=False).decode()}"')
+        if continued:
+            notes.append('"continued":true')
+        if unterminated:
+            notes.append('"unterminated":true')
+        data = f',"data":{{{",".join(notes)}}}' if notes else ""
         return f'{{"timestamp":"{timestamp}","message":{encode_basestring(text)}{self._identity}{data}}}\n'.encode()
 
 
@@ -169,7 +206,7 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_LOAD: Final = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constant).decode
+_LOAD: Final = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constant).raw_decode
 _DUMP: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -177,7 +214,9 @@ def _json_parts(line: bytes) -> tuple[str, str, str] | None:
     # The level, message and data of a line that is a JSON object, as JSON text to put into a record; None if it is not.
     try:
         text = line.decode()
-        found = _LOAD(text)
+        found, end = _LOAD(text)
+        if end < len(text) and text[end:].strip(" \t\r"):
+            return None  # something follows the object
         message = text
         for key in _MESSAGE_KEYS:
             if isinstance(found.get(key), str):
