@@ -72,13 +72,15 @@ def spent(loop: Loop, count: int) -> float:
 
 @contextmanager
 def one_processor() -> Iterator[None]:
-    """Bind this process, and what it starts, to one processor."""
-    before = os.sched_getaffinity(0)
+    """Bind this process, and what it starts, to one processor, where waking the other end does not switch to it."""
+    before, policy = os.sched_getaffinity(0), os.sched_getscheduler(0)
     os.sched_setaffinity(0, {max(before)})
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     try:
         yield
     finally:
         os.sched_setaffinity(0, before)
+        os.sched_setscheduler(0, policy, os.sched_param(0))
 
 
 def many(call: Callable[..., object], *arguments: object, **named: object) -> Loop:
