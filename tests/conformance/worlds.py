@@ -8,7 +8,8 @@ import subprocess
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,41 @@ def in_child(function: Callable[[], Any], *, as_nobody: bool = False) -> Any:
     if "failed" in answer:
         pytest.fail(answer["failed"])
     return answer["value"]
+
+
+@contextmanager
+def holding(hold: Callable[[], Any], *, blocks: bool = False) -> Iterator[int]:
+    """Run `hold` in a forked child that then keeps what it has; yields its pid once it does.
+
+    With `blocks` the call itself never returns: the child counts as ready when the kernel shows it asleep.
+    """
+    reading, writing = os.pipe()
+    ending, keep = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(keep)
+            if blocks:
+                os.write(writing, b"x")
+            kept = hold()
+            os.write(writing, b"x")
+            os.read(ending, 1)
+            del kept
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.close(ending)
+    try:
+        assert os.read(reading, 1) == b"x", "the holder could not hold"
+        yield pid
+    finally:
+        os.close(keep)
+        if blocks:
+            os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        os.close(reading)
 
 
 def in_world(function: str, setup: str, *, new_ipc: bool = True, wrap: Sequence[str] = ()) -> Any:

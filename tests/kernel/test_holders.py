@@ -6,7 +6,6 @@ import mmap
 import os
 import secrets
 import select
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,42 +18,7 @@ from orchestra.kernel import procfs
 from orchestra.kernel.holders import holders_of
 from orchestra.kernel.registry import adapter_for
 from orchestra.kinds import Access, Family, Fill, Handle, Identity, Kind, Spec
-from tests.conformance.worlds import in_child
-
-
-@contextmanager
-def child(hold: Callable[[], Any], *, blocks: bool = False) -> Iterator[int]:
-    """Run `hold` in a forked child that then keeps what it has; yields its pid once it does.
-
-    With `blocks` the call itself never returns: the child counts as ready when the kernel shows it asleep.
-    """
-    reading, writing = os.pipe()
-    ending, keep = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if pid == 0:
-        try:
-            os.close(keep)
-            if blocks:
-                os.write(writing, b"x")
-            kept = hold()
-            os.write(writing, b"x")
-            os.read(ending, 1)
-            del kept
-        finally:
-            os._exit(0)
-    os.close(writing)
-    os.close(ending)
-    try:
-        assert os.read(reading, 1) == b"x", "the holder could not hold"
-        yield pid
-    finally:
-        os.close(keep)
-        if blocks:
-            os.kill(pid, 9)
-        os.waitpid(pid, 0)
-        os.close(reading)
+from tests.conformance.worlds import holding, in_child
 
 
 @contextmanager
@@ -87,7 +51,7 @@ def test_an_open_queue(ipc_name: Callable[[], str]) -> None:
     spec = Spec(Family.POSIX, Kind.QUEUE, name=ipc_name(), max_messages=1, message_size=8)
     with made(spec) as handle:
         assert who(handle.identity) == set()
-        with child(lambda: adapter_for(*pair(spec)).open(handle.ref, Access.READ)) as pid:
+        with holding(lambda: adapter_for(*pair(spec)).open(handle.ref, Access.READ)) as pid:
             assert who(handle.identity) == {(pid, "open")}
             adapter_for(*pair(spec)).remove(handle.ref)
             assert who(handle.identity) == {(pid, "open")}, "unlinked, but still held"
@@ -110,7 +74,7 @@ def test_a_segment_open_and_mapped(family: Family, ipc_name: Callable[[], str], 
         os.close(fd)
         return view
 
-    with made(spec) as handle, child(hold) as pid:
+    with made(spec) as handle, holding(hold) as pid:
         assert who(handle.identity) == {(pid, "open"), (pid, "mapped")}
         stranger = replace(handle.identity, st_ino=(handle.identity.st_ino or 0) + 100_000)
         assert who(stranger) == set()
@@ -120,7 +84,7 @@ def test_a_semaphore_is_only_mapped_and_its_creator_s_map_reads_deleted(ipc_name
     import posix_ipc
 
     name = ipc_name()
-    with child(lambda: posix_ipc.Semaphore(name, posix_ipc.O_CREX, initial_value=1)) as pid:
+    with holding(lambda: posix_ipc.Semaphore(name, posix_ipc.O_CREX, initial_value=1)) as pid:
         found = adapter_for(Family.POSIX, Kind.SEMAPHORE).stat(Spec(Family.POSIX, Kind.SEMAPHORE, name=name).ref)
         assert found is not None
         try:
@@ -137,7 +101,7 @@ def test_an_attached_segment_also_when_marked() -> None:
     with made(spec) as handle:
         nobody = holders_of([handle.identity])[0]
         assert (nobody.holders, nobody.complete) == ((), True), "shm_nattch is 0, whatever we may not look into"
-        with child(lambda: sysv_ipc.attach(handle.ref.id or 0)) as pid:
+        with holding(lambda: sysv_ipc.attach(handle.ref.id or 0)) as pid:
             held = holders_of([handle.identity])[0]
             assert {(h.pid, h.how) for h in held.holders} == {(pid, "attached")}
             assert held.complete, "one attachment counted, one found"
@@ -171,10 +135,10 @@ def test_a_process_that_waits_on_a_queue_or_a_set() -> None:
 
     queue, semaphores = sysv(Kind.QUEUE, capacity=1024), sysv(Kind.SEMAPHORE, values=(0,))
     with made(queue) as q, made(semaphores) as s:
-        with child(lambda: sysv_ipc.MessageQueue(queue.key).receive(), blocks=True) as pid:
+        with holding(lambda: sysv_ipc.MessageQueue(queue.key).receive(), blocks=True) as pid:
             assert eventually(q.identity, (pid, "waiting"))
             assert who(s.identity) == set()
-        with child(lambda: sysv_ipc.Semaphore(semaphores.key).acquire(), blocks=True) as pid:
+        with holding(lambda: sysv_ipc.Semaphore(semaphores.key).acquire(), blocks=True) as pid:
             assert eventually(s.identity, (pid, "waiting"))
             assert who(q.identity) == set()
 
@@ -186,7 +150,7 @@ def test_memfds_and_pipes_are_found_by_their_descriptors() -> None:
             assert (os.getpid(), "mapped") in who(memfd.identity)
     with made(Spec(Family.ANONYMOUS, Kind.PIPE)) as pipe:
         assert who(pipe.identity) == {(os.getpid(), "open")}
-        with child(lambda: None) as pid:
+        with holding(lambda: None) as pid:
             assert who(pipe.identity) == {(os.getpid(), "open"), (pid, "open")}
 
 
