@@ -21,10 +21,10 @@ from orchestra.views.findings import audit_table, counted
 from orchestra.views.junit import render_junit
 
 EXAMPLES = """
-orchestra audit                                what is there, and why
+orchestra audit                              what is there, and why
 orchestra audit --format json | jq .summary
-orchestra audit --format junit -o audit.xml    for a CI system: leaks are failures
-orchestra audit --exit-zero                    only look: exit 0 also with leaks
+orchestra audit --format junit -o audit.xml  for a CI system: leaks fail
+orchestra audit --exit-zero                  only look: exit 0 also with leaks
 """
 
 

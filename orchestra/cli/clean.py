@@ -25,10 +25,10 @@ from orchestra.views.answer import render_json
 from orchestra.views.findings import clean_table
 
 EXAMPLES = """
-orchestra clean                              what leaked: list, then a question
+orchestra clean                              what leaked; asks first
 orchestra clean --dry-run                    only the list
 orchestra clean --yes                        no question, for scripts
-orchestra clean --kept --run k3j9x2ab --yes  what that run left on purpose, too
+orchestra clean --kept --run k3j9x2ab --yes  and what that run kept
 orchestra clean --older-than 2d --kind sysv-segment
 """
 

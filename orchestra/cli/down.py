@@ -22,7 +22,7 @@ from orchestra.views.ansi import is_terminal, paint_for
 from orchestra.views.summary import Ended, summarise_down
 
 EXAMPLES = """
-orchestra down                    the instance of ./orchestra.yaml, else the only live one
+orchestra down                    of ./orchestra.yaml, else the only live one
 orchestra down pipeline
 orchestra down pipeline --leak    leave its objects behind, on record
 orchestra down --timeout 2s       kill what has not ended after two seconds

@@ -26,9 +26,9 @@ from orchestra.views.table import Column, render_table
 EXAMPLES = """
 orchestra inspect jobs                       an object of the clear instance
 orchestra inspect pipeline.jobs              of the instance pipeline
-orchestra inspect posix-queue:/jobs          any object of the host, by its name
-orchestra inspect sysv-segment:0x4f524331    by its key
-orchestra inspect sysv-semaphore:0           by its id, as `ipcs` shows it
+orchestra inspect posix-queue:/jobs          any of this host, by name
+orchestra inspect sysv-segment:0x4f524331    by key
+orchestra inspect sysv-semaphore:0           by id, as `ipcs` shows it
 """
 
 

@@ -6,7 +6,6 @@ import sys
 import time
 from typing import Any
 
-from orchestra.cli.look import PRESENT
 from orchestra.cli.options import Format, FormatOption, emit
 from orchestra.cli.state import Instance, State, open_state
 from orchestra.ledger.rows import ObjectState
@@ -17,9 +16,13 @@ from orchestra.views.table import Column, render_table
 from orchestra.views.times import clock, rfc3339
 
 EXAMPLES = """
-orchestra ls                      every instance, the newest first
-orchestra ls --format json | jq -r '.instances[] | select(.state == "up") | .instance'
+orchestra ls                   every instance, the newest first
+orchestra ls --format json | jq -r '.instances[].instance'
 """
+
+
+# States in which the ledger expects an object to be on the host.
+_THERE = (ObjectState.LIVE, ObjectState.KEPT, ObjectState.BORROWED)
 
 
 def ls(format_: FormatOption = Format.TABLE) -> int:
@@ -42,7 +45,7 @@ def ls(format_: FormatOption = Format.TABLE) -> int:
 def _content(state: State, item: Instance) -> dict[str, Any]:
     row = item.row
     running = [p for p in state.ledger.processes(row.run) if p.state in ALIVE] if item.live else []
-    objects = state.ledger.objects(run=row.run, states=[s for s in PRESENT if s is not ObjectState.INTENDED])
+    objects = state.ledger.objects(run=row.run, states=_THERE)
     return {
         "instance": row.instance,
         "run": row.run,

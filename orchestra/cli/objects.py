@@ -15,9 +15,9 @@ from orchestra.views.processes import state_style
 from orchestra.views.table import Column, render_table
 
 EXAMPLES = """
-orchestra objects                 of ./orchestra.yaml, else of the only live instance
-orchestra objects pipeline        of the instance pipeline
-orchestra inspect pipeline.jobs   every field of one of them
+orchestra objects               of ./orchestra.yaml, else of the only live one
+orchestra objects pipeline      of the instance pipeline
+orchestra inspect pipeline.jobs every field of one of them
 """
 
 

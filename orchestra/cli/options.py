@@ -49,6 +49,10 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="V=X", help="Give a variable of the file a value. Repeatable.", show_default=False),
 ]
+TopologyOption = Annotated[
+    str | None,
+    typer.Option("-f", "--file", metavar="FILE", help="The topology; the same as FILE.", autocompletion=complete.files),
+]
 InstanceNameOption = Annotated[
     str | None, typer.Option("-n", "--name", metavar="NAME", help="Name of the instance. Default: the file's.")
 ]

@@ -8,21 +8,17 @@ from typing import Any
 
 from orchestra.cli.options import (
     FileArgument,
-    FileOption,
     Format,
     FormatOption,
     InstanceNameOption,
     ScaleOption,
     SetOption,
+    TopologyOption,
     emit,
 )
-from orchestra.cli.prepare import prepare
 from orchestra.kinds import Access, Family, Kind
-from orchestra.ledger.journal import Ledger
-from orchestra.objects import find_kept
 from orchestra.runplan import ObjectPlan, RunPlan
 from orchestra.statedir import StateDir
-from orchestra.topology.steps import steps
 from orchestra.views.ansi import paint_for, terminal_width
 from orchestra.views.answer import render_json
 from orchestra.views.table import Column, render_table
@@ -45,7 +41,7 @@ _BY_DESCRIPTOR = (
 
 def plan(
     topology: FileArgument = None,
-    file: FileOption = None,
+    file: TopologyOption = None,
     name: InstanceNameOption = None,
     scale: ScaleOption = None,
     set_: SetOption = None,
@@ -57,6 +53,8 @@ def plan(
     access that each process declared. The kernel does where the process gets a
     descriptor opened for just that; elsewhere the program has to keep to it.
     """
+    from orchestra.cli.prepare import prepare
+
     prepared = prepare(topology, option=file, name=name, settings=set_ or (), scale=scale or ())
     prepared.tell_warnings()
     emit(render_plan(prepared.plan, format_))
@@ -65,6 +63,8 @@ def plan(
 
 def render_plan(plan: RunPlan, format_: Format, *, leak: bool = False) -> str:
     """Return the plan of a run as `orchestra plan` answers."""
+    from orchestra.topology.steps import steps
+
     order = steps(plan, reused=_reused(plan), leak=leak)
     uses = list(_uses(plan))
     if format_ is Format.JSON:
@@ -95,6 +95,9 @@ def render_plan(plan: RunPlan, format_: Format, *, leak: bool = False) -> str:
 
 def _reused(plan: RunPlan) -> list[str]:
     """Keys of the objects that an earlier run of this instance kept and the next one would use again."""
+    from orchestra.ledger.journal import Ledger
+    from orchestra.objects import find_kept
+
     with Ledger.open(StateDir.locate().ledger, create=False) as ledger:
         return [item.key for item in plan.objects if find_kept(ledger, item, plan.instance) is not None]
 

@@ -17,10 +17,10 @@ from orchestra.views.answer import render_json
 from orchestra.views.processes import ALIVE
 
 EXAMPLES = """
-orchestra ps                      of ./orchestra.yaml, else of the only live instance
-orchestra ps pipeline             of the instance pipeline
-orchestra ps topologies/ring/     of the instance of that file
-orchestra ps --format json | jq '.processes[] | select(.state == "failed")'
+orchestra ps                   of ./orchestra.yaml, else of the only live one
+orchestra ps pipeline          of the instance pipeline
+orchestra ps topologies/ring/  of the instance of that file
+orchestra ps --format json | jq -r '.processes[].state'
 """
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from orchestra.cli.options import emit
-from orchestra.topology.schema import json_schema
 
 EXAMPLES = """
 orchestra schema > orchestra.schema.json
@@ -19,5 +18,7 @@ def schema() -> int:
     begins with the line
     # yaml-language-server: $schema=orchestra.schema.json
     """
+    from orchestra.topology.schema import json_schema
+
     emit(json.dumps(json_schema(), indent=2) + "\n")
     return 0

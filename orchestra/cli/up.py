@@ -18,7 +18,7 @@ import typer
 from orchestra.cli import complete
 from orchestra.cli.attend import Attendant, Outcome, exit_status, say_stopping
 from orchestra.cli.exits import ExitCode, tell
-from orchestra.cli.options import FileOption, Format, FormatOption, InstanceNameOption, ScaleOption, SetOption, emit
+from orchestra.cli.options import Format, FormatOption, InstanceNameOption, ScaleOption, SetOption, TopologyOption, emit
 from orchestra.cli.targets import DEFAULT_FILE, is_file
 from orchestra.errors import UsageError, from_wire
 from orchestra.statedir import StateDir
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from orchestra.supervisor.channel import Channel
 
 EXAMPLES = """
-orchestra up                             ./orchestra.yaml, here; Ctrl-C stops it
-orchestra up -d pipeline.yaml            in the background
-orchestra up pipeline.yaml reader        only this process and what it depends on
+orchestra up                          ./orchestra.yaml, here; Ctrl-C stops it
+orchestra up -d pipeline.yaml         in the background
+orchestra up pipeline.yaml reader     only this and what it depends on
 orchestra up --set rate=50 --scale worker=8 pipeline.yaml
-orchestra up -n second pipeline.yaml     a second copy beside the first
-orchestra up --leak pipeline.yaml        leave every object behind, on record
-orchestra up --dry-run pipeline.yaml     everything but the start
+orchestra up -n second pipeline.yaml  a second copy beside the first
+orchestra up --leak pipeline.yaml     leave every object behind, on record
+orchestra up --dry-run pipeline.yaml  everything but the start
 """
 
 
@@ -49,7 +49,7 @@ def up(
             autocompletion=complete.files_and_processes,
         ),
     ] = None,
-    file: FileOption = None,
+    file: TopologyOption = None,
     detach: Annotated[bool, typer.Option("-d", "--detach", help="Return as soon as it is up.")] = False,
     name: InstanceNameOption = None,
     leak: Annotated[bool, typer.Option("--leak", help="Leave every object behind, on purpose and on record.")] = False,
@@ -136,8 +136,10 @@ def _start(plan: RunPlan, *, detach: bool, leak: bool) -> int:
     outcome = attendant.attend(lambda: line.send(request, timeout=None))
     if outcome.error is not None:
         raise from_wire(outcome.error["error"])
-    _last_words(plan, outcome, places)
-    return exit_status(outcome)
+    code = exit_status(outcome)
+    if code != ExitCode.CLOSED_OUTPUT:
+        _last_words(plan, outcome, places)
+    return code
 
 
 def _screen(plan: RunPlan) -> tuple[Any, Any]:

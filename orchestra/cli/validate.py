@@ -11,7 +11,6 @@ import typer
 from orchestra.cli import complete
 from orchestra.cli.exits import ExitCode, tell
 from orchestra.cli.options import Format, FormatOption, SetOption, emit
-from orchestra.cli.prepare import read_file
 from orchestra.cli.targets import topology_path
 from orchestra.errors import Problem, TopologyError
 from orchestra.views.ansi import paint_for
@@ -59,6 +58,8 @@ def validate(
 
 def _check(word: str | None, settings: Sequence[str]) -> tuple[str, list[Problem], list[Problem]]:
     """Return the file as it is shown, its errors and its warnings."""
+    from orchestra.cli.prepare import read_file
+
     try:
         loaded = read_file(word, None, settings)
     except TopologyError as err:

@@ -43,7 +43,7 @@ def test_help_teaches_by_example(command: str, capsys: pytest.CaptureFixture[str
     summary = out.split("\n\n")[1].strip()
     assert " ".join(summary.split()) == COMMANDS[command].summary
     assert f"orchestra {command}" in out.split("\nExamples:\n")[1]
-    assert max(len(line) for line in out.splitlines()) <= 90
+    assert max(len(line) for line in out.splitlines()) <= 80
 
 
 def test_no_help_text_is_left_over() -> None:

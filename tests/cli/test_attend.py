@@ -209,7 +209,7 @@ def test_a_reader_that_leaves_is_noticed_while_nothing_is_written(
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as stdout:
-        monkeypatch.setattr(attend.sys, "stdout", stdout)
+        monkeypatch.setattr("sys.stdout", stdout)
         monkeypatch.setattr(attend, "closed_output", lambda: ExitCode.CLOSED_OUTPUT)
         supervisor.accept()
         outcome, _ = watch(supervisor)

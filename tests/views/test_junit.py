@@ -7,7 +7,7 @@ from orchestra.views.junit import render_junit
 
 
 def finding(**changes: Any) -> dict[str, Any]:
-    base = {
+    base: dict[str, Any] = {
         "family": "posix", "kind": "queue", "name": "/jobs", "key": None, "id": None, "verdict": "leaked",
         "instance": "pipeline", "run": "r1", "evidence": "its run ended", "holders": [],
     }  # fmt: skip
@@ -30,7 +30,7 @@ def test_every_object_is_a_case_and_every_leak_fails() -> None:
 
 def test_the_document_is_xml_whatever_a_name_holds() -> None:
     suite = ET.fromstring(render_junit([finding(name='/<"&\x01\ud800\udc80')]))
-    assert suite.findall("testcase")[0].get("name") == 'posix-queue:/<"&\\x01\\ud800\\x80'
+    assert suite.findall("testcase")[0].get("name") == 'posix-queue:/<"&\\x01\\ud800\\udc80'
 
 
 def test_an_object_without_a_name_is_named_by_its_id() -> None:

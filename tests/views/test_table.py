@@ -46,7 +46,7 @@ def test_wide_characters_count_twice() -> None:
 
 def test_control_characters_of_foreign_names_never_reach_the_terminal() -> None:
     text = render_table([Column("name")], [("\x1b]0;owned\x07\n\u202efdp",)])
-    assert text.splitlines()[1] == "\\x1b]0;owned\\x07\\x0a\\u202efdp"
+    assert text.splitlines()[1] == "\\x1b]0;owned\\x07\\n\\u202efdp"
 
 
 def test_colour_does_not_move_columns() -> None:
