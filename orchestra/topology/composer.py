@@ -82,6 +82,7 @@ class Composer:
         self._anchors: dict[str, Node] = {}
         self._open: set[str] = set()  # anchors whose node is not finished
         self._count = 0
+        self._path: list[str] = []  # keys on the way to the node being read
 
     def compose(self) -> Node | None:
         """Return the root node. Raises Refused for a syntax error or a limit."""
@@ -166,11 +167,14 @@ class Composer:
     def _pairs(self, node: Map, depth: int) -> None:
         following = self._next
         keys_at = node.keys_at
+        path = self._path
         merges: list[tuple[Node, Place]] = []
         tallest = 0
         while type(event := following()) is not MappingEndEvent:
             key = self._node(event, depth + 1)
+            path.append(key.text if isinstance(key, Scalar) else "")
             value = self._node(following(), depth + 1)
+            path.pop()
             if not isinstance(value, Scalar) and value.height > tallest:
                 tallest = value.height
             if type(key) is not Scalar:
@@ -255,11 +259,9 @@ class Composer:
 
     def _duplicate(self, node: Map, key: Scalar) -> None:
         first = node.key_place(key.text)
-        self.problems.append(
-            key.place.problem(
-                "duplicate_key", key.text, f"`{key.text}` is given twice", f"It stands in line {first.line} already."
-            )
-        )
+        path = ".".join([*self._path, key.text])
+        hint = f"It stands in line {first.line} already."
+        self.problems.append(key.place.problem("duplicate_key", path, f"`{key.text}` is given twice", hint))
 
     def _unprintable(self, index: int) -> NoReturn:
         before = self.source.text[:index]

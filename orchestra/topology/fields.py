@@ -144,8 +144,12 @@ class Extensible(Closed):
         if not found or found == [EXTENSIONS]:
             return data
         kept = {key: value for key, value in data.items() if key not in found}
-        try:
-            kept[EXTENSIONS] = {key: plain_data(data[key]) for key in found}
-        except LeadingZero as err:
-            raise values.leading_zero(str(err)) from err
+        kept[EXTENSIONS] = {key: _extension(key, data[key]) for key in found}
         return kept
+
+
+def _extension(key: str, node: Any) -> Any:
+    try:
+        return plain_data(node)
+    except LeadingZero as err:
+        raise values.moved(values.leading_zero(str(err)), (key,)) from err

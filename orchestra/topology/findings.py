@@ -15,7 +15,7 @@ from orchestra.topology.keys import EXTENSIONS
 from orchestra.topology.marks import Marks, Path
 from orchestra.topology.model import Process, Stop, Topology
 from orchestra.topology.nodes import Map, Scalar
-from orchestra.topology.objectmodels import OBJECT_MODELS, Fill, Ftok, IpcObject, default_family
+from orchestra.topology.objectmodels import IN_WORDS, OBJECT_MODELS, Fill, Ftok, IpcObject, default_family
 from orchestra.topology.values import QUIET, described
 
 _TAGS = frozenset({"value", "mapping"})  # of unions; the file does not have them
@@ -40,7 +40,9 @@ def path_of(location: tuple[str | int, ...]) -> Path:
         del parts[2]  # the family
     if parts and parts[-1] == "[key]":
         parts.pop()
-    return tuple(part for index, part in enumerate(parts) if not (part in _TAGS and 2 < index < len(parts) - 1))
+    if len(parts) > 3 and parts[0] in SECTIONS and parts[2] in ("key", "fill") and parts[3] in _TAGS:
+        del parts[3]
+    return tuple(parts)
 
 
 def _finding(item: dict[str, Any], marks: Marks) -> Problem | None:
@@ -62,6 +64,8 @@ def _finding(item: dict[str, Any], marks: Marks) -> Problem | None:
     if kind == "union_tag_invalid":
         return _wrong_family(path, str(context.get("tag", "")), marks)
     if kind == "too_short":
+        if node:  # its items are wrong, each with a finding of its own
+            return None
         return marks.problem(path, "bad_value", "the list is empty")
     if kind in ("tuple_type", "list_type"):
         hint = f"Write [{node.text}]." if isinstance(node, Scalar) and node.text else ""
@@ -128,15 +132,19 @@ def unknown_key(path: Path, location: tuple[str | int, ...], marks: Marks) -> Pr
     model, table = model_at(location[:-1])
     names = keys_of(model)
     hint = table.get(key) or table.get(key.lower()) or ""
-    if not hint and len(parent) == 2 and parent[0] in SECTIONS:
-        hint = _other_family(str(parent[0]), location, key)
+    message = f"unknown key `{key}`"
+    if len(parent) == 2 and parent[0] in SECTIONS:
+        why = _other_family(str(parent[0]), location, key)
+        if why:
+            found = OBJECT_MODELS[str(parent[0])][str(location[2])]
+            message, hint = f"{IN_WORDS[found.family_name, found.kind]} has no `{key}`", hint or why
     if not hint and len(parent) == 2 and parent[0] == "processes" and key in keys_of(Topology):
         hint = f"`{key}` belongs to the top of the file: check its indentation."
     if not hint and not parent and key in keys_of(Process):
         hint = f"`{key}` belongs to a process: check its indentation."
     if not hint:
         hint = hints.nearest_help(key, names, "Keys here are {}.")
-    return marks.problem(path, "unknown_key", f"unknown key `{key}`", hint, key=True)
+    return marks.problem(path, "unknown_key", message, hint, key=True)
 
 
 def model_at(location: tuple[str | int, ...]) -> tuple[type[BaseModel], Mapping[str, str]]:
@@ -161,23 +169,24 @@ def keys_of(model: type[BaseModel]) -> list[str]:
 
 
 _WHY_NOT = {
-    ("queues", "posix", "capacity"): "A POSIX queue is sized by `max_messages` and `message_size`.",
-    ("queues", "posix", "key"): "A POSIX queue has a `name:`, not a key.",
-    ("queues", "sysv", "name"): "A System V queue has a `key:`, not a name.",
-    ("segments", "posix", "key"): "POSIX shared memory has a `name:`, not a key.",
-    ("segments", "posix", "path"): "POSIX shared memory has a `name:`; `family: file` has a path.",
-    ("segments", "sysv", "name"): "A System V segment has a `key:`, not a name.",
-    ("segments", "sysv", "path"): "A System V segment has a `key:`; `key: {path: …, project: A}` is ftok's.",
-    ("segments", "file", "name"): "A mapped file has a `path:`, not a name.",
-    ("segments", "file", "key"): "A mapped file has a `path:`, not a key.",
-    ("semaphores", "posix", "key"): "A POSIX semaphore has a `name:`, not a key.",
-    ("semaphores", "posix", "values"): "A POSIX semaphore is a single one: `value:`. A set needs `family: sysv`.",
-    ("semaphores", "sysv", "name"): "A System V set has a `key:`, not a name.",
-    ("pipes", "anonymous", "path"): "An anonymous pipe has no path; `family: fifo` has one.",
+    ("queues", "posix", "capacity"): "It is sized by `max_messages` and `message_size`.",
+    ("queues", "posix", "key"): "It has a `name:`.",
+    ("queues", "sysv", "name"): "It has a `key:`.",
+    ("segments", "posix", "key"): "It has a `name:`.",
+    ("segments", "posix", "path"): "It has a `name:`; `family: file` has a path.",
+    ("segments", "sysv", "name"): "It has a `key:`.",
+    ("segments", "sysv", "path"): "It has a `key:`; `key: {path: …, project: A}` is ftok's.",
+    ("segments", "file", "name"): "It has a `path:`.",
+    ("segments", "file", "key"): "It has a `path:`.",
+    ("semaphores", "posix", "key"): "It has a `name:`.",
+    ("semaphores", "posix", "values"): "It is a single one: `value:`. A set needs `family: sysv`.",
+    ("semaphores", "sysv", "name"): "It has a `key:`.",
+    ("pipes", "fifo", "name"): "It has a `path:`.",
+    ("pipes", "anonymous", "path"): "`family: fifo` has one.",
 }
 _NAMELESS = {
-    ("segments", "memfd"): "A memfd has no name and dies with its last holder: only `size` and `fill` mean something.",
-    ("pipes", "anonymous"): "An anonymous pipe reaches only the processes that use it: it has no keys but `family`.",
+    ("segments", "memfd"): "It is nameless and dies with its last holder: only `size` and `fill` mean something.",
+    ("pipes", "anonymous"): "It reaches only the processes that use it, and has no keys but `family`.",
 }
 
 

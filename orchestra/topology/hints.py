@@ -11,6 +11,7 @@ CANDIDATES_MAX = 500  # difflib compares with each of them
 
 _NO_CONTAINER = "Processes run on this host as they are: there is no image to pull or mount into."
 _NO_RESTART = "A process is started once; `escalate` says what its failure means for the others."
+_AS_CALLER = "A process runs as whoever starts it, with the same limits; `command: [env, …]` can change that."
 _ONE_RUN = "Start order is `depends_on: {other: completed}`: started, ready, completed or ended."
 
 # What people write at the top of a file.
@@ -50,6 +51,11 @@ TOP = {
     "apiVersion": "The version of the format is `version: 1`.",
     "kind": "A topology has no kind; start with `version: 1`.",
     "restart": _NO_RESTART,
+    "isolation": "Objects and processes live in the caller's namespaces, as if started by hand.",
+    "output": "What processes print goes to the run's log: `orchestra logs`.",
+    "log": "What processes print goes to the run's log: `orchestra logs`.",
+    "logging": "What processes print goes to the run's log: `orchestra logs`.",
+    "env_file": "Values for `${…}` go under `variables:` or come with --set.",
 }
 
 # What people write in a process.
@@ -114,6 +120,19 @@ PROCESS = {
     "restart_policy": _NO_RESTART,
     "availability": _NO_RESTART,
     "on_failure": "What a failure means for the others is `escalate: stop-all | stop-dependants | ignore`.",
+    "user": _AS_CALLER,
+    "group": _AS_CALLER,
+    "umask": _AS_CALLER,
+    "nice": _AS_CALLER,
+    "limits": _AS_CALLER,
+    "ulimits": _AS_CALLER,
+    "stdin": "A process reads nothing: its standard input is /dev/null. Connect processes with `pipes:`.",
+    "stdin_open": "A process reads nothing: its standard input is /dev/null. Connect processes with `pipes:`.",
+    "output": "Output goes to the run's log: `orchestra logs`.",
+    "function": "A process runs a program: `command: [python3, -c, 'from module import function; function()']`.",
+    "wait_for": _ONE_RUN,
+    "autostart": "Every process starts; to start some of them, name them: `orchestra up FILE PROCESS`.",
+    "expect": "What counts as success is `success: [0, …]`.",
     "image": f"Name a program in `command:`. {_NO_CONTAINER}",
     "build": f"Build with a process that others depend on by `completed`. {_NO_CONTAINER}",
     "container_name": "The name of a process is its key.",
@@ -192,7 +211,6 @@ OBJECT = {
     "pipes": {
         **_COMMON,
         "file": "The path of a FIFO is `path:`.",
-        "name": "An anonymous pipe has no name; a FIFO has a `path:`.",
     },
 }
 

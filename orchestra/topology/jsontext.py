@@ -31,6 +31,7 @@ class JsonComposer:
         self._depth_max = depth_max
         self._nodes_max = nodes_max
         self._count = 0
+        self._path: list[str] = []  # keys on the way to the value being read
         self._line = 1
         self._line_start = 0  # index of the first character of the line
         self._seen = 0  # index up to which line breaks are counted
@@ -82,14 +83,13 @@ class JsonComposer:
             at = self._skip(end)
             if self._text[at : at + 1] != ":":
                 self._fail(at, "expected `:` after the key")
+            self._path.append(key)
             value, at = self._value(self._skip(at + 1), depth + 1)
+            self._path.pop()
             if key in node:
-                first = node.key_place(key)
-                self.problems.append(
-                    where.problem(
-                        "duplicate_key", key, f"`{key}` is given twice", f"It stands in line {first.line} already."
-                    )
-                )
+                path = ".".join([*self._path, key])
+                hint = f"It stands in line {node.key_place(key).line} already."
+                self.problems.append(where.problem("duplicate_key", path, f"`{key}` is given twice", hint))
             else:
                 node[key] = value
                 node.keys_at[key] = where

@@ -34,11 +34,11 @@ Limit = Callable[[Loaded, KernelLimits], Iterator[Problem]]
 
 
 def made(loaded: Loaded, model: type[Found]) -> list[tuple[tuple[str, str], Found]]:
-    """Return the objects of one model that this run makes itself."""
+    """Return the objects of one model that this run makes itself; those with errors count for nothing."""
     return [
         ((section, key), item)
         for section, key, item in loaded.topology.objects()
-        if isinstance(item, model) and not getattr(item, "external", False)
+        if isinstance(item, model) and not getattr(item, "external", False) and (section, key) not in loaded.broken
     ]
 
 
@@ -137,8 +137,12 @@ def semaphore_sets(loaded: Loaded, limits: KernelLimits) -> Iterator[Problem]:
     there = limits.sysv_semaphores_now or 0
     new = sum(len(item.members) for _, item in sets if item.on_down is OnDown.REMOVE)
     if sets and bound is not None and (total > bound or new + there > bound):
-        message = f"{total} semaphores beside {there} that exist: this kernel allows {bound} (kernel.sem, SEMMNS)"
+        message = f"{total} semaphores{_beside(there)}: this kernel allows {bound} (kernel.sem, SEMMNS)"
         yield loaded.marks.problem(sets[0][0], "limit", message, _AUDIT, key=True)
+
+
+def _beside(now: int | None) -> str:
+    return f" beside {now} that exist already" if now else ""
 
 
 _AUDIT = "`orchestra audit` lists what exists, and what was left behind."
@@ -158,7 +162,7 @@ def numbers_of_objects(loaded: Loaded, limits: KernelLimits) -> Iterator[Problem
         objects = made(loaded, model)
         new = sum(1 for _, item in objects if item.on_down is OnDown.REMOVE)
         if objects and bound is not None and (len(objects) > bound or new + (now or 0) > bound):
-            message = f"{len(objects)} {what} beside {now or 0} that exist: this kernel allows {bound} ({sysctl})"
+            message = f"{len(objects)} {what}{_beside(now)}: this kernel allows {bound} ({sysctl})"
             yield loaded.marks.problem(objects[0][0], "limit", message, _AUDIT, key=True)
 
 

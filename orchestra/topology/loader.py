@@ -22,7 +22,7 @@ from orchestra.topology.marks import Marks
 from orchestra.topology.model import Topology
 from orchestra.topology.nodes import Map, Place, Scalar, Source
 from orchestra.topology.references import Document, declared_objects, declared_processes
-from orchestra.topology.remains import remains
+from orchestra.topology.remains import broken_entries, remains
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def examine(
     interpolator.tree(root)
     problems += interpolator.problems
     problems += _variable_problems(root, scope, marks)
-    topology, found = _validate(root, marks)
+    topology, found, broken = _validate(root, marks)
     problems += found + contradictions(marks)
     if topology is None:
         return None, in_order(problems, reading.sources)
@@ -101,7 +101,7 @@ def examine(
         file,
         folder,
         environment=reading.environment,
-        broken=_broken(problems),
+        broken=_broken(problems) | broken,
         sources=reading.sources,
         warnings=references.warnings(document),
     )
@@ -147,9 +147,9 @@ def _variable_problems(root: Map, scope: Scope, marks: Marks) -> list[Problem]:
     return found
 
 
-def _validate(root: Map, marks: Marks) -> tuple[Topology | None, list[Problem]]:
-    """Return the topology and what is wrong; with errors, the topology of what is right."""
+def _validate(root: Map, marks: Marks) -> tuple[Topology | None, list[Problem], set[tuple[str, str]]]:
+    """Return the topology, what is wrong, and the entries it is in; with errors, the topology of what is right."""
     try:
-        return Topology.model_validate(root), []
+        return Topology.model_validate(root), [], set()
     except ValidationError as err:
-        return remains(root, err), findings(err, marks)
+        return remains(root, err), findings(err, marks), broken_entries(err)

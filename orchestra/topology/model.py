@@ -26,6 +26,7 @@ from orchestra.topology.fields import (
     Escalate,
     EscalateWord,
     Extensible,
+    Path,
     Replicas,
     Signal,
     SuccessItem,
@@ -191,7 +192,7 @@ class Topology(Extensible):
         default_factory=no_entries,
         description="Values for ${…}; null must be given with --set. Order: --set, these, environment.",
     )
-    include: tuple[Text, ...] = Field(default=(), description="Files to merge; the same name twice is an error.")
+    include: tuple[Path, ...] = Field(default=(), description="Files to merge; the same name twice is an error.")
     queues: Queues = Field(default_factory=no_entries, description="Message queues.")
     segments: Segments = Field(default_factory=no_entries, description="Shared memory.")
     semaphores: Semaphores = Field(default_factory=no_entries, description="Semaphores and semaphore sets.")

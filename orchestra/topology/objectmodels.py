@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
-from pydantic_core import PydanticCustomError
 
 from orchestra.kinds import Family, Kind, OnDown
 from orchestra.topology import shapes, values
@@ -59,7 +58,7 @@ class Fill(Closed):
     """The first content of a segment; what is left of it is zeros."""
 
     text: Literally | None = Field(default=None, description="Text, stored as UTF-8 without a final NUL.")
-    hex: Annotated[str, *typed(values.read_hex, shapes.TEXT)] | None = Field(
+    hex: Annotated[str, *typed(values.read_hex, shapes.HEX)] | None = Field(
         default=None, description="Bytes as hexadecimal digits."
     )
     file: Path | None = Field(default=None, description="A file whose content is copied.")
@@ -87,7 +86,7 @@ FillForm = Annotated[
     Discriminator(_form),
 ]
 
-_EXTERNAL_NEVER = ("fill", "on_down", "owner", "group")
+EXTERNAL_NEVER = ("fill", "on_down", "owner", "group")
 
 
 class IpcObject(Extensible):
@@ -104,7 +103,7 @@ class IpcObject(Extensible):
             return []
         found = [
             Contradiction("contradiction", f"an external object is used as it is, so `{key}` has no effect", at=key)
-            for key in _EXTERNAL_NEVER
+            for key in EXTERNAL_NEVER
             if key in given
         ]
         if cls.address and cls.address not in given:
@@ -138,15 +137,9 @@ class SysvObject(Owned):
     @model_validator(mode="after")
     def _external_key(self) -> Self:
         if self.external and isinstance(self.key, KeyForm):
-            raise PydanticCustomError(
-                "contradiction",
-                "{message}",
-                {
-                    "message": f"an external object cannot be found by `key: {self.key}`",
-                    "help": "Give the number of its key, or ftok's path and project.",
-                    "at": ("key",),
-                },
-            )
+            message = f"an external object cannot be found by `key: {self.key}`"
+            hint = "Give the number of its key, or ftok's path and project."
+            raise values.fault("contradiction", message, hint, at=("key",))
         return self
 
 
@@ -221,7 +214,7 @@ class Segment(IpcObject):
             length = len(self.fill.hex) // 2
         if length > self.size:
             message = f"{length} bytes do not fit into a segment of {self.size}"
-            raise PydanticCustomError("out_of_range", "{message}", {"message": message, "at": ("fill",)})
+            raise values.fault("out_of_range", message, at=("fill",))
         return self
 
 
@@ -323,6 +316,20 @@ OBJECT_MODELS: Mapping[str, Mapping[str, type[IpcObject]]] = MappingProxyType(
         "pipes": {"anonymous": AnonymousPipe, "fifo": Fifo},
     }
 )
+
+
+IN_WORDS: dict[tuple[Family, Kind], str] = {
+    (Family.POSIX, Kind.QUEUE): "a POSIX queue",
+    (Family.POSIX, Kind.SEGMENT): "a POSIX segment",
+    (Family.POSIX, Kind.SEMAPHORE): "a POSIX semaphore",
+    (Family.SYSV, Kind.QUEUE): "a System V queue",
+    (Family.SYSV, Kind.SEGMENT): "a System V segment",
+    (Family.SYSV, Kind.SEMAPHORE): "a System V semaphore set",
+    (Family.FILE, Kind.SEGMENT): "a mapped file",
+    (Family.MEMFD, Kind.SEGMENT): "a memfd",
+    (Family.ANONYMOUS, Kind.PIPE): "an anonymous pipe",
+    (Family.FIFO, Kind.PIPE): "a FIFO",
+}
 
 
 def default_family(section: str) -> str:

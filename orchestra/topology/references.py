@@ -18,7 +18,7 @@ from orchestra.topology.interpolation import SECTIONS, PlaceholderUse, dotted
 from orchestra.topology.marks import Marks
 from orchestra.topology.model import Process, Topology
 from orchestra.topology.nodes import Map
-from orchestra.topology.objectmodels import Ftok, IpcObject, SysvObject
+from orchestra.topology.objectmodels import IN_WORDS, Ftok, IpcObject, SysvObject
 
 
 @dataclass(frozen=True)
@@ -207,9 +207,7 @@ def services_never_end(document: Document) -> Iterator[Problem]:
             if dependency is None or not dependency.service or condition not in (Condition.COMPLETED, Condition.ENDED):
                 continue
             path = ("processes", name, "depends_on", other)
-            message = (
-                f"`{other}` is a service: it runs until the others have ended, so it is never `{condition}` before"
-            )
+            message = f"`{other}` is a service: while others wait for it, it is never `{condition}`"
             yield document.marks.problem(path, "never_happens", message, "Wait for `started` or `ready`.")
 
 
@@ -243,8 +241,7 @@ def _placeholder(use: PlaceholderUse, document: Document) -> Problem | None:
     if item is None or use.field in fields_of(item):
         return None
     having = fields_of(item)
-    what = f"a {item.family_name} {item.kind}"
-    message = f"{what} has no `{use.field}`"
+    message = f"{IN_WORDS[item.family_name, item.kind]} has no `{use.field}`"
     if use.field == "key" and isinstance(item, SysvObject):
         message = f"`{use.object}` is private: it has no key"
     hint = f"It has {', '.join(f'${{{section}.{use.object}.{name}}}' for name in having)}." if having else ""

@@ -22,6 +22,11 @@ _STOPGAPS: dict[tuple[str, str], Any] = {
 }
 
 
+def broken_entries(error: ValidationError) -> set[tuple[str, str]]:
+    """Return (section, key) of every object and process that has an error, also one reported elsewhere."""
+    return {(str(path[0]), str(path[1])) for path in _paths(error) if len(path) > 1}
+
+
 def remains(root: dict[str, Any], error: ValidationError) -> Topology | None:
     """Return the topology without the keys that errors are in; without their objects, if that is not enough."""
     rest = _start(root)

@@ -13,7 +13,7 @@ from typing import Any
 from orchestra.topology.interpolation import SECTIONS
 from orchestra.topology.keys import EXTENSIONS, KEY_PATTERN, TAKEN, TAKEN_ENDINGS, VARIABLE_PATTERN
 from orchestra.topology.model import Topology
-from orchestra.topology.objectmodels import OBJECT_MODELS, default_family
+from orchestra.topology.objectmodels import EXTERNAL_NEVER, OBJECT_MODELS, default_family
 from orchestra.topology.shapes import SUBSTITUTION
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -110,6 +110,9 @@ def _add_contradictions(definitions: dict[str, _Schema]) -> None:
         rules: list[_Schema] = []
         if external and model.address not in definition.get("required", []):
             rules.append({"if": _external(), "then": {"required": [model.address]}})
+        if external:
+            never = [{"required": [key]} for key in EXTERNAL_NEVER if key in model.model_fields]
+            rules.append({"if": _external(), "then": {"not": {"anyOf": never}}})
         if sized and external:
             rules.append({"if": _external(), "else": {"required": ["size"]}})
         elif sized:

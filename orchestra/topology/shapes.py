@@ -46,7 +46,7 @@ SUCCESS = or_substitution(
     {"type": "string", "pattern": "^(SIG|sig)?[A-Za-z]+[0-9]?$"},
 )
 OWNER: Schema = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "minLength": 1}]}
-POSIX_NAME = or_substitution({"type": "string", "pattern": "^/[^/]{1,255}$"}, examples=["/jobs"])
+POSIX_NAME = or_substitution({"type": "string", "pattern": r"^/(?!\.{1,2}$)[^/]{1,255}$"}, examples=["/jobs"])
 IPC_KEY = or_substitution(
     {"enum": ["auto", "private"]},
     {"type": "integer", "minimum": 1, "maximum": 0xFFFFFFFF},
@@ -59,6 +59,9 @@ COMMAND: Schema = {
     "anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": SINGLE, "minItems": 1}],
     "examples": [["python3", "worker.py"]],
 }
+HEX = or_substitution(
+    {"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\s*([0-9a-fA-F]\s*[0-9a-fA-F]\s*)*$"}
+)
 FILL_ZEROS: Schema = {"const": "zeros"}
 
 

@@ -9,56 +9,54 @@ import yaml
 from orchestra.errors import Problem
 from orchestra.topology.nodes import Place, Source
 
-_CANNOT_START = {
-    "@": "A value cannot start with `@`: quote it.",
-    "`": "A value cannot start with a backquote: quote it.",
-    "%": "A value cannot start with `%`: quote it.",
-}
-
 
 def explain(err: yaml.MarkedYAMLError, source: Source) -> Problem:
     """Return the finding for an error of the parser; both of PyYAML's parsers are understood."""
-    mark = err.problem_mark or err.context_mark
-    line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-    text = source.line(line)
+    place = _place_of(err.problem_mark or err.context_mark, source) or Place(source, 1, 1)
+    text, column = source.line(place.line), place.column
     char = text[column - 1 : column]
     problem, context = str(err.problem or ""), str(err.context or "")
-    place = Place(source, line, column)
 
     if "\t" in text[:column] and not text[:column].strip():
         return place.problem("tab", "", "a tab in the indentation", "YAML is indented with spaces.")
     if char == "{" and text[column - 2 : column - 1] == "$":
-        return _unquoted_placeholder(source, line, column)
+        return _unquoted_placeholder(source, place.line, column)
     if "cannot start any token" in problem:
-        return place.problem("syntax", "", f"a value cannot start with `{char}`", _CANNOT_START.get(char, "Quote it."))
+        return place.problem("syntax", "", f"a value cannot start with `{char}`", "Quote the value.")
     if "mapping values are not allowed" in problem:
-        return _second_colon(source, line, column)
-    if "end of stream" in problem and "quoted scalar" in context:
-        start = _place_of(err.context_mark, source) or place
-        return start.problem("syntax", "", "this quote is never closed", "Close it on the same line.")
+        return _second_colon(source, place.line, column)
     if "flow" in context:
         return _open_bracket(err, source, place)
-    if "tag" in context:
-        return place.problem(
-            "tag", "", "`!` starts a YAML tag, which is not supported", 'For the text itself, quote it: "!"'
-        )
-    if "block collection" in context or "block mapping" in context:
-        hint = "Lines of one level start in the same column: compare with the lines above."
-        return place.problem("syntax", "", "this line does not fit its neighbours", hint)
-    if "could not find expected ':'" in problem:
-        return place.problem(
-            "syntax", "", "expected `key: value` here", "A `:` with a space behind it is missing above."
-        )
-    if "block scalar" in context:
-        hint = "After `|` or `>` the text starts on the next line; to begin a value with that sign, quote it."
-        return place.problem("syntax", "", "text behind `|` or `>`", hint)
-    if "alias" in context or "anchor" in context:
-        sign, what = ("*", "alias") if "alias" in context else ("&", "anchor")
-        return place.problem(
-            "syntax", "", f"`{sign}` starts a YAML {what}", f'For the text itself, quote it: "{sign}…"'
-        )
+    start = _place_of(err.context_mark, source) or place
+    for words, code, message, hint, at in _IN_CONTEXT:
+        if words in context:
+            return (start if at == "start" else place).problem(code, "", message, hint)
     where = f"{context}: " if context else ""
     return place.problem("syntax", "", f"not YAML: {where}{problem}")
+
+
+# What the parser was doing when it failed → code, message, help, and which of its two marks a reader looks at.
+_IN_CONTEXT = (
+    ("quoted scalar", "syntax", "this quote is never closed", "Add the closing quote.", "start"),
+    ("tag", "tag", "`!` starts a YAML tag, which is not supported", 'For the text itself, quote it: "!"', "start"),
+    ("alias", "syntax", "`*` starts a YAML alias", 'For the text itself, quote it: "*…"', "start"),
+    ("anchor", "syntax", "`&` starts a YAML anchor", 'For the text itself, quote it: "&…"', "start"),
+    (
+        "block scalar",
+        "syntax",
+        "text behind `|` or `>`",
+        "The text starts on the next line; to begin a value with that sign, quote it.",
+        "start",
+    ),
+    ("simple key", "syntax", "this line has no `:`", "Write `key: value`, or `key:` before indented lines.", "start"),
+    (
+        "block ",
+        "syntax",
+        "this line does not fit its neighbours",
+        "Lines of one level start in the same column: compare with the lines above.",
+        "here",
+    ),
+)
 
 
 def _place_of(mark: Any, source: Source) -> Place | None:
@@ -95,11 +93,12 @@ def _open_bracket(err: yaml.MarkedYAMLError, source: Source, place: Place) -> Pr
     start = _place_of(err.context_mark, source)
     kind = "{" if "mapping" in str(err.context) else "["
     closing = "}" if kind == "{" else "]"
-    if start is None:
-        return place.problem("syntax", "", f"expected `,` or `{closing}`")
+    if start is None or "node" in str(err.context):
+        if not any(source.line(number).strip() for number in range(place.line, place.line + 3)):
+            return place.problem("syntax", "", "the file ends between brackets", "A `}` or `]` is missing above.")
+        return place.problem("syntax", "", "expected a value")
     opened = f"The `{kind}` stands in line {start.line}, column {start.column}."
     if not source.line(place.line).strip() or place.line > start.line + 1:
-        return start.problem(
-            "syntax", "", f"this `{kind}` is never closed", f"A `{closing}` or a `,` is missing behind it."
-        )
+        hint = f"A `{closing}` or a `,` is missing behind it."
+        return start.problem("syntax", "", f"this `{kind}` is never closed", hint)
     return place.problem("syntax", "", f"expected `,` or `{closing}`", opened)

@@ -1,0 +1,86 @@
+"""A host made of words, for the pure checks of a topology: files, folders, users and limits as a test states them."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, field
+
+from orchestra.kinds import KernelLimits
+
+
+@dataclass
+class FakeHost:
+    """HostFacts out of dicts. Every parent of a file is a folder; `/`, too."""
+
+    files: dict[str, bytes] = field(default_factory=dict)  # path → content
+    executable: set[str] = field(default_factory=set)
+    folders: set[str] = field(default_factory=set)
+    special: set[str] = field(default_factory=set)  # FIFOs, devices
+    unreadable: set[str] = field(default_factory=set)
+    unwritable: set[str] = field(default_factory=set)
+    closed: set[str] = field(default_factory=set)  # folders nobody may enter
+    users: dict[str, int] = field(default_factory=lambda: {"root": 0, "nobody": 65534})
+    groups: dict[str, int] = field(default_factory=lambda: {"root": 0, "nogroup": 65534})
+
+    def __post_init__(self) -> None:
+        """Add the folders that the files lie in."""
+        for path in [*self.files, *self.folders, *self.special, *self.closed]:
+            folder = posixpath.dirname(path)
+            while folder not in self.folders:
+                self.folders.add(folder)
+                folder = posixpath.dirname(folder)
+
+    def kind_of(self, path: str) -> str | None:
+        if path in self.files:
+            return "file"
+        if path in self.special:
+            return "other"
+        return "directory" if path in self.folders or path in self.closed else None
+
+    def is_executable(self, path: str) -> bool:
+        return path in self.executable or (path in self.folders and path not in self.closed)
+
+    def is_readable(self, path: str) -> bool:
+        return path not in self.unreadable
+
+    def is_writable(self, path: str) -> bool:
+        return path not in self.unwritable
+
+    def size_of(self, path: str) -> int | None:
+        return len(self.files[path]) if path in self.files else None
+
+    def head(self, path: str, count: int) -> bytes | None:
+        return self.files[path][:count] if path in self.files and path not in self.unreadable else None
+
+    def ftok(self, path: str, project: int) -> int | None:
+        return project << 24 | 0x11 << 16 | 0x2222 if path in self.files else None
+
+    def uid_of(self, name: str) -> int | None:
+        return self.users.get(name)
+
+    def gid_of(self, name: str) -> int | None:
+        return self.groups.get(name)
+
+
+# What a fresh Linux gives, but with a small /dev/shm.
+USUAL_LIMITS = KernelLimits(
+    mq_msg_max=10,
+    mq_msgsize_max=8192,
+    mq_queues_max=256,
+    rlimit_msgqueue=819200,
+    msgmax=8192,
+    msgmnb=16384,
+    msgmni=32000,
+    shmmax=2**63,
+    shmmni=4096,
+    shmall_pages=2**52,
+    semmsl=32000,
+    semmns=1024000000,
+    semmni=32000,
+    shm_free=64 * 2**20,
+    queues_now=0,
+    sysv_queues_now=0,
+    sysv_segments_now=0,
+    sysv_sets_now=0,
+    sysv_semaphores_now=0,
+)
