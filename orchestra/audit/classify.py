@@ -4,7 +4,7 @@ First match wins, as in the table of verdicts of the command line:
 
     deleted   its name or key is gone and it is still held: it ends with its last holder
     live      it belongs to a run that is live, or that ended and waits for `down`
-    kept      it stays on purpose: `on_down`, or `--leak`
+    kept      it stays on purpose: `on_down`, or `--leak`; also when a crash came before that was put on record
     leaked    its run is over and it should not be there
     foreign   not ours: declared external, or a file that was there before
     unknown   it may be ours, which is not proven: never removed
@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestra.kinds import Family, Holders, Stat
+from orchestra.kinds import Family, Holders, OnDown, Stat
 from orchestra.ledger.rows import RUNNING_STATES, ObjectRow, ObjectState, RunRow
 from orchestra.objects.entitlement import Decision, Ruling
 from orchestra.objects.explain import holders_in_words
@@ -119,8 +119,23 @@ def _there(facts: Facts) -> Classified:
     if facts.standing is Standing.WAITING:
         words = f"belongs to {_run(facts)}, which ended and keeps its objects until `orchestra down {row.instance}`"
         return Classified(Verdict.LIVE, words, intended=True)
+    if _should_stay(facts):
+        words = f"made by {_run(facts)}, which is over and left it to be kept: on_down: {row.on_down}"
+        return _with_holders(facts, Verdict.KEPT, words, intended=True)
     proof = "" if row.state is ObjectState.LIVE else f"; {ruling.why}"
     return _with_holders(facts, Verdict.LEAKED, f"{_story(facts)}{proof}", intended=False)
+
+
+def _should_stay(facts: Facts) -> bool:
+    """Whether the file says that it stays, though nobody got to put that on record: what a crash left to keep.
+
+    A row with a wanted name was cut off while being made, before anybody could use it.
+    """
+    row, run = facts.row, facts.run
+    if row.state is not ObjectState.LIVE or row.wanted_name is not None or row.on_down is OnDown.REMOVE:
+        return False
+    succeeded = run is not None and run.state == "down"
+    return row.on_down is OnDown.KEEP or not succeeded
 
 
 def _with_holders(facts: Facts, verdict: Verdict, evidence: str, *, intended: bool) -> Classified:

@@ -7,6 +7,7 @@ settled     the ledger knows
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,7 +20,7 @@ from orchestra.objects.entitlement import Decision, Ruling, Sighting, entitlemen
 from orchestra.objects.explain import holders_in_words
 from orchestra.objects.live import Checkpoint, go_on
 from orchestra.objects.look import claims, sightings
-from orchestra.objects.names import NAMELESS_FAMILIES
+from orchestra.objects.names import NAMELESS_FAMILIES, names_of
 from orchestra.objects.world import KERNEL, World
 
 _ALREADY_MARKED = "somebody else marked it for removal: it ends with its last holder"
@@ -91,17 +92,31 @@ def remove_recorded(
     return Removal(outcome, why, ledger.object(number) or current)
 
 
-def keep_recorded(ledger: Ledger, row: ObjectRow, why: str, by_hand: bool) -> None:
+def keep_recorded(ledger: Ledger, row: ObjectRow, why: str, by_hand: bool, *, world: World = KERNEL) -> None:
     """Put on record that the object stays on purpose; `by_hand` says that a person asked (`--leak`).
 
-    Nameless objects end with their last holder and are settled as gone. Borrowed and settled rows stay as they are.
+    Nameless objects end with their last holder and are settled as gone. An object that a crash caught before it had
+    its explicit name was never used: it is removed. Borrowed and settled rows stay as they are.
     """
-    if row.state in (ObjectState.BORROWED, ObjectState.REMOVED, ObjectState.GONE, ObjectState.ABANDONED):
+    if row.state not in (ObjectState.INTENDED, ObjectState.LIVE, ObjectState.KEPT):
         return
-    if row.family in NAMELESS_FAMILIES:
-        ledger.settle(row.recorded, ObjectState.GONE, "it has no name and ended with its last holder")
+    if row.state is ObjectState.INTENDED or row.wanted_name is not None or row.family in NAMELESS_FAMILIES:
+        remove_recorded(ledger, row, world=world)
         return
-    ledger.settle(row.recorded, ObjectState.KEPT, why, by_hand=by_hand)
+    with ledger.transaction():
+        _drop_first_name(row, ledger, world)
+        ledger.settle(row.recorded, ObjectState.KEPT, why, by_hand=by_hand)
+
+
+def _drop_first_name(row: ObjectRow, ledger: Ledger, world: World) -> None:
+    """A crash may have come between the explicit name and the removal of the nonce name."""
+    if len(names_of(row)) < 2:
+        return
+    adapter = world.adapter(row.family, row.kind)
+    for seen, ruling in examine(row, ledger=ledger, world=world):
+        if ruling.decision is Decision.REMOVE and seen.name != row.name:
+            with contextlib.suppress(KernelError):  # the row still names it
+                adapter.remove(_address(seen))
 
 
 def _act(

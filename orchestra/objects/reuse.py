@@ -96,7 +96,7 @@ def _kept(
 def _is_candidate(row: ObjectRow, plan: ObjectPlan) -> bool:
     same = (row.key, row.family, row.kind) == (plan.key, plan.family, plan.kind)
     addressed = (row.shape.get("name"), row.shape.get("ipc_key")) == (plan.name, plan.ipc_key)
-    return same and addressed and not row.by_hand_leak
+    return same and addressed and row.wanted_name is None and not row.by_hand_leak
 
 
 def _external(ledger: Ledger, plan: ObjectPlan, run: RunRow, folder: Path, world: World) -> LiveObject:

@@ -113,6 +113,31 @@ def test_a_kept_object_is_kept_whatever_became_of_its_run(where: Standing) -> No
     assert "kept on purpose by run r1 of pipeline: --leak" in found.evidence
 
 
+@pytest.mark.parametrize(
+    ("on_down", "state", "verdict"),
+    [
+        (OnDown.KEEP, "crashed", Verdict.KEPT),
+        (OnDown.KEEP, "up", Verdict.KEPT),
+        (OnDown.KEEP, "down", Verdict.KEPT),
+        (OnDown.KEEP_ON_FAILURE, "crashed", Verdict.KEPT),
+        (OnDown.KEEP_ON_FAILURE, "failed", Verdict.KEPT),
+        (OnDown.KEEP_ON_FAILURE, "down", Verdict.LEAKED),
+        (OnDown.REMOVE, "crashed", Verdict.LEAKED),
+    ],
+)
+def test_what_a_crash_left_to_keep_is_kept(on_down: OnDown, state: str, verdict: Verdict) -> None:
+    """A data file must not go with what leaked, just because nobody got to write down that it stays."""
+    run = run_row(state=state)
+    row = object_row(state=ObjectState.LIVE, on_down=on_down)
+    assert judged(row=row, run=run, standing=standing(run, live=False)).verdict is verdict
+
+
+def test_what_a_crash_caught_unfinished_is_leaked_whatever_should_have_become_of_it() -> None:
+    row = object_row(state=ObjectState.LIVE, on_down=OnDown.KEEP, wanted_name="/board")
+    assert judged(row=row).verdict is Verdict.LEAKED
+    assert judged(row=object_row(on_down=OnDown.KEEP)).verdict is Verdict.LEAKED
+
+
 def test_a_kept_object_says_what_kept_it() -> None:
     row = object_row(state=ObjectState.KEPT, on_down=OnDown.KEEP_ON_FAILURE)
     assert ": on_down: keep-on-failure" in judged(row=row).evidence

@@ -25,7 +25,7 @@ from orchestra.kernel.registry import adapter_for
 from orchestra.kinds import OBJECT_KINDS, Family, Kind, ObjectRef, Spec, Stat
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import ObjectRow, ObjectState
-from orchestra.objects import CREATE_STEPS, REMOVE_STEPS
+from orchestra.objects import CREATE_STEPS, REMOVE_STEPS, keep_recorded
 from orchestra.objects.names import NAMELESS_FAMILIES
 from orchestra.runplan import ObjectPlan
 from tests.support import witness
@@ -209,6 +209,26 @@ def test_killed_while_removing(zygote: Zygote, host: Host, tmp_path: Path, case:
     host.clean()
     assert not _is_there(row)
     assert host.look().findings == ()
+
+
+@pytest.mark.parametrize("step", CREATE_STEPS[1:])
+@pytest.mark.parametrize("case", [case for case in NAMED if case.naming == EXPLICIT], ids=str)
+def test_keeping_what_a_crash_left_keeps_just_the_explicit_name(
+    zygote: Zygote, host: Host, tmp_path: Path, case: Case, step: str
+) -> None:
+    """What never got its name was never used and goes; a nonce name left beside the explicit one goes too."""
+    plan = case.plan(tmp_path)
+    zygote.create(host.path, plan, host.folder, step)
+    was_live = host.row().state is ObjectState.LIVE and host.row().wanted_name is None
+    keep_recorded(host.ledger, host.row(), "on_down: keep", by_hand=False)
+    row = host.row()
+    if not was_live and not case.is_provable and step == "created":
+        assert row.state is ObjectState.INTENDED  # unknown: nothing was done
+        return
+    assert (row.state is ObjectState.KEPT) is was_live
+    assert witness.exists(case.family, case.kind, str(plan.name)) is was_live
+    if case.is_provable:
+        assert not witness.exists(case.family, case.kind, str(_first_name(row)))
 
 
 @pytest.mark.parametrize("step", CREATE_STEPS[1:])
