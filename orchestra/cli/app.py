@@ -46,7 +46,7 @@ RUN, LOOK, CHECK, CLEAN, BUILD = "Run", "Look", "Check a file", "Audit", "Build"
 
 COMMANDS: dict[str, Entry] = {
     "up": Entry("up", RUN, "Create the objects, wire and launch the processes."),
-    "down": Entry("down", RUN, "Stop an instance and do what `on_down` says."),
+    "down": Entry("down", RUN, "Stop an instance and do what on_down says."),
     "ps": Entry("ps", LOOK, "List the processes of an instance."),
     "objects": Entry("objects", LOOK, "List the objects of an instance and who holds them."),
     "ls": Entry("ls", LOOK, "List the instances, live and ended."),

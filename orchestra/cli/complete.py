@@ -68,7 +68,7 @@ def objects(incomplete: str) -> list[str]:
 
 def files_and_processes(incomplete: str) -> list[str]:
     """Files, and the processes of the clear instance; for `up FILE PROCESS…`."""
-    names = _from_state(lambda state: [n for n in _names(state, incomplete, objects_only=False) if "." not in n])
+    names = _from_state(lambda state: sorted(state.names_in(state.choose(None)).processes))
     return [*files(incomplete), *_matching(incomplete, names)]
 
 
@@ -85,8 +85,7 @@ def _names(state: State, incomplete: str, *, objects_only: bool) -> list[str]:
         found += [f"{known.instance}.{name}" for name in of_instance]
     if not dot:
         with suppress(OrchestraError):
-            clear = next(k for k in state.known if k.instance == state.choose(None).row.instance)
-            names = state.names(clear)
+            names = state.names_in(state.choose(None))
             found += sorted(names.objects) if objects_only else names.all()
     return found
 

@@ -60,7 +60,7 @@ def down(
         str | None, typer.Option(metavar="T", help="Kill what is left after that long: 5, 500ms, 1m.")
     ] = None,
 ) -> int:
-    """Stop an instance and do what `on_down` says.
+    """Stop an instance and do what on_down says.
 
     Processes are stopped in reverse order, each with its own signal and grace;
     then its objects are removed or kept. Of a run that has ended, or whose

@@ -38,13 +38,6 @@ class State:
             newest.setdefault(row.instance, row)
         return {name: self._look(row) for name, row in newest.items()}
 
-    def instance_of(self, row: RunRow) -> Instance:
-        """Return the view of one run: an older run of a live instance is not live."""
-        newest = self.instances.get(row.instance)
-        if newest is not None and newest.row.run == row.run:
-            return newest
-        return Instance(row, live=False, state=_settled(row))
-
     def choose(self, word: str | None, *, name: str | None = None, file: str | None = None) -> Instance:
         """Return the instance a command is about: INSTANCE or FILE given as `word`, `-n`, `-f`, or the clear one.
 
@@ -87,9 +80,14 @@ class State:
 
     def names(self, known: Known) -> Names:
         """Return the processes and objects that an instance's newest run declared."""
+        return self.names_in(self.instances[known.instance])
+
+    def names_in(self, instance: Instance) -> Names:
+        """Return the processes and objects of one instance's newest run."""
+        run = instance.row.run
         return Names(
-            frozenset(row.process for row in self.ledger.processes(known.run)),
-            frozenset(row.key for row in self.ledger.objects(run=known.run)),
+            frozenset(row.process for row in self.ledger.processes(run)),
+            frozenset(row.key for row in self.ledger.objects(run=run)),
         )
 
     def _look(self, row: RunRow) -> Instance:
