@@ -25,22 +25,22 @@ def words_of(file, limit):
 
 def shortened(word):
     """Return what stands for a word that fits in no message: how it begins, and what tells it from others."""
-    return b"%b...[%d bytes, %b]" % (word[:40], len(word), hashlib.sha256(word).hexdigest()[:16].encode())
+    return b"%b...%d-bytes-%b" % (word[:40], len(word), hashlib.sha256(word).hexdigest()[:16].encode())
 
 
-def main():
-    limit, folder, name = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-    with open(os.path.join(folder, name), "rb") as file, attach() as run:
-        pieces = run.queue("pieces")
-        sent = 0
-        for piece in packed(words_of(file, limit), b" ", limit):
-            pieces.send(piece)
-            sent += 1
-        pieces.send(b"")  # the end; the worker that takes it puts it back for the next one
-        run.queue("counts").send(str(sent), type=SENT)
+def opened(folder, name):
+    try:
+        return open(os.path.join(folder, name), "rb")
+    except OSError as err:
+        sys.exit(f"cannot read {err.filename}: {err.strerror}")
 
 
-try:
-    main()
-except OSError as err:
-    sys.exit(f"reader: {err}")
+limit, folder, name = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+with opened(folder, name) as file, attach() as run:
+    pieces = run.queue("pieces")
+    sent = 0
+    for piece in packed(words_of(file, limit), b" ", limit):
+        pieces.send(piece)
+        sent += 1
+    pieces.send(b"")  # the end; the worker that takes it puts it back for the next one
+    run.queue("counts").send(str(sent), type=SENT)
