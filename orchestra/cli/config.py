@@ -1,14 +1,9 @@
-"""`orchestra config`: the file as orchestra understands it: merged, substituted, defaults filled in, with origins."""
+"""`orchestra config`: the file as orchestra understands it: merged, filled in, defaults shown, with origins."""
 
 from __future__ import annotations
 
-import sys
-
 from orchestra.cli.options import FileArgument, Format, FormatOption, SetOption, TopologyOption, emit
-from orchestra.cli.values import parse_settings
-from orchestra.views.ansi import paint_for
 from orchestra.views.answer import render_json
-from orchestra.views.tree import origins, plain, render_tree
 
 EXAMPLES = """
 orchestra config                      ./orchestra.yaml
@@ -30,13 +25,14 @@ def config(
     and line, the variable or the environment a part of it came from, or
     `default`. What is printed is a valid topology file.
     """
-    from orchestra.cli.origins import Tree
-    from orchestra.cli.prepare import read_file
+    from orchestra.cli.prepare import read_file, tell_warnings
+    from orchestra.topology.resolved import resolve
 
     loaded = read_file(topology, file, set_ or ())
-    tree = Tree(loaded, parse_settings(set_ or ())).build()
+    tell_warnings(loaded.warnings)
+    resolved = resolve(loaded, defaults=True)
     if format_ is Format.JSON:
-        emit(render_json("config", {"file": loaded.file, "topology": plain(tree), "origins": origins(tree)}))
+        emit(render_json("config", {"file": loaded.file, **resolved.to_json()}))
     else:
-        emit(render_tree(tree, paint_for(sys.stdout)))
+        emit(resolved.to_yaml())
     return 0

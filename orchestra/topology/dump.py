@@ -63,7 +63,7 @@ class _Writer:
             key = info.alias or name
             if key == EXTENSIONS:
                 continue
-            if name in given or (self._defaults and not _empty(value)):
+            if name in given or (self._defaults and not _empty(value) and not _contradicts(item, name)):
                 found[key] = self.field(item, name, value)
         top = isinstance(item, Topology)
         for key, value in getattr(item, "extensions", {}).items():
@@ -109,6 +109,11 @@ class _Writer:
         if not part.object:
             return f"${{{part.field}}}"
         return f"${{{self._sections.get(part.object, 'queues')}.{part.object}.{part.field}}}"
+
+
+def _contradicts(item: Closed, name: str) -> bool:
+    """Whether a default, written out, would contradict what was given: `value` beside `values`, say."""
+    return bool(item.contradictions({*item.model_fields_set, name}, external=bool(getattr(item, "external", False))))
 
 
 def _empty(value: Any) -> bool:

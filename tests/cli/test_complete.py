@@ -90,7 +90,7 @@ def test_a_tab_prints_nothing_when_the_ledger_is_broken(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / "ledger.db").write_bytes(b"this is no database, and longer than a header of one hundred bytes" * 3)
-    assert bash(home, "orchestra", "ps", "") == []
+    assert bash(home, "orchestra", "ps", "-n", "") == []
 
 
 def test_where_nothing_was_started_there_is_nothing_to_offer(tmp_path: Path) -> None:
