@@ -29,6 +29,18 @@ EVENTS_INTRO = """\
 What orchestra itself writes into a run's log. An id keeps its meaning once published; the message is for people and
 may change. How records look, and how captured lines stand between them: [Logs](../concepts/logs.md)."""
 
+KEYS_INTRO = """\
+How a file is read, and how sizes, durations and modes are written: [The topology file](topology-file.md). What the
+kinds of object are: [The ten kinds of object](objects.md). Wherever a value stands, `${…}` may stand as well. Keys that
+are not in these tables are errors; `x-…` keys are yours where the table has them."""
+
+# Sections in the order of a file; what is not named here follows by name.
+_ORDER = (
+    "PosixQueue", "SysvQueue", "PosixSegment", "SysvSegment", "FileSegment", "MemfdSegment", "PosixSemaphore",
+    "SysvSemaphore", "AnonymousPipe", "Fifo", "Process", "Stop",
+)  # fmt: skip
+_FILLED_IN = r"\$\{"  # the pattern that lets a placeholder stand for a number or a word
+
 ERRORS_INTRO = """\
 An error has one line that says what is wrong and, where they are known, a `detail:` (the exact call that failed) and a
 `help:` (what to do). Programs that import orchestra get the same three as attributes `problem`, `detail` and `hint`.
@@ -108,9 +120,88 @@ def exit_codes_page() -> str:
 
 def schema_file() -> str:
     """The JSON Schema of topology files, as `orchestra schema` prints it."""
+    from orchestra.topology.schema import schema_text
+
+    return schema_text()
+
+
+def keys_page() -> str:
+    """Every key of a topology file, from the JSON Schema."""
     from orchestra.topology.schema import json_schema
 
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    schema = json_schema()
+    parts = ["# Keys of a topology file", KEYS_INTRO, "## The file", _key_table(schema)]
+    concrete = {name: item for name, item in schema["$defs"].items() if item.get("additionalProperties") is False}
+    for name in sorted(concrete, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)):
+        parts += [f"## {_words(name)}", concrete[name]["description"], _key_table(concrete[name])]
+    return NOTE + "\n\n".join(parts) + "\n"
+
+
+def _words(name: str) -> str:
+    """`SysvSegment` -> `System V segment`: the headings that objects.md has too."""
+    words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()
+    for plain, proper in (("posix", "POSIX"), ("sysv", "System V"), ("fifo", "FIFO")):
+        words = words.replace(plain, proper)
+    return words[:1].upper() + words[1:]
+
+
+def _key_table(definition: dict[str, Any]) -> str:
+    required = set(definition.get("required", ()))
+    for rule in definition.get("allOf", ()):
+        required |= set(rule.get("required", ()))
+    rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    for key, item in definition["properties"].items():
+        default = "required" if key in required else _default(key, item)
+        rows.append(f"| `{key}` | {_value(item)} | {default} | {_escaped(item.get('description', ''))} |")
+    if "patternProperties" in definition:
+        rows.append("| `x-…` | anything | | Your own; handed on untouched. |")
+    return "\n".join(rows)
+
+
+def _default(key: str, item: dict[str, Any]) -> str:
+    if item.get("default") in (None, "", [], {}):
+        return ""
+    if key == "mode":
+        return f"`{item['default']:#o}`"
+    return f"`{json.dumps(item['default']).strip(chr(34))}`"
+
+
+def _value(item: dict[str, Any]) -> str:
+    """Return what may be written, in words."""
+    if "examples" in item:
+        return ", ".join(f"`{_plain(example)}`" for example in item["examples"])
+    if "$ref" in item:
+        name = _words(item["$ref"].rpartition("/")[2])
+        return f"[{name}](#{name.lower().replace(' ', '-')})"
+    if "const" in item:
+        return f"`{_plain(item['const'])}`"
+    if "enum" in item:
+        return ", ".join(f"`{_plain(word)}`" for word in item["enum"])
+    choices = [*item.get("anyOf", ()), *item.get("oneOf", ())]
+    found = [word for choice in choices if choice.get("pattern") != _FILLED_IN and (word := _value(choice))]
+    if found:
+        return " or ".join(dict.fromkeys(found))
+    return _plain_type(item)
+
+
+def _plain_type(item: dict[str, Any]) -> str:
+    kinds = item.get("type", "")
+    kind = next((word for word in kinds if word != "null"), "") if isinstance(kinds, list) else kinds
+    if kind == "integer" and "minimum" in item:
+        return f"integer, {item['minimum']} to {item['maximum']}" if "maximum" in item else "integer"
+    if kind == "object":
+        inner = item.get("additionalProperties")
+        name = inner["$ref"].rpartition("/")[2] if isinstance(inner, dict) and "$ref" in inner else ""
+        return f"map of {name.lower()} by key" if name else "map"
+    return {"array": "list", "string": "text", "boolean": "`true`, `false`"}.get(kind, str(kind))
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def changelog_page() -> str:
@@ -132,6 +223,7 @@ def _indent(text: str) -> str:
 
 PAGES: dict[Path, Page] = {
     REFERENCE / "cli.md": cli_page,
+    REFERENCE / "keys.md": keys_page,
     REFERENCE / "events.md": events_page,
     REFERENCE / "errors.md": errors_page,
     REFERENCE / "exit-codes.md": exit_codes_page,

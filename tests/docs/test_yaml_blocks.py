@@ -22,8 +22,9 @@ def complete(block: Block) -> str:
 
 def given(text: str) -> dict[str, str]:
     """Return a value for each variable that the file says must be given."""
-    variables = re.search(r"^variables: \{(.*?)\}", text, re.MULTILINE)
-    return dict.fromkeys(re.findall(r"(\w+): null", variables[1] if variables else ""), "LICENSE")
+    _, _, after = text.partition("\nvariables:")
+    section = re.split(r"\n(?=\S)", after, maxsplit=1)[0]
+    return dict.fromkeys(re.findall(r"(\w+): null", section), "LICENSE")
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)

@@ -21,12 +21,29 @@ from tests.support.markdown import ROOT, Block
 ANY = "…"
 SECONDS = 60.0  # for one command of a page
 _TOKENS = ("k3j9x2ab", "m7c4w8tz", "p5d2h9qe", "r8f6n3vy", "t2g7b4sx", "v9a5e6wd", "x4k8m2jc", "z6q3p7hf")
-_TIMES = (
+_FIRST_PID = 4711
+_PIDS = """
+    SELECT pid FROM processes WHERE pid IS NOT NULL UNION
+    SELECT supervisor_pid FROM runs WHERE supervisor_pid IS NOT NULL UNION
+    SELECT guardian_pid FROM runs WHERE guardian_pid IS NOT NULL
+"""
+
+
+def _id(found: re.Match[str]) -> str:
+    steady = f"{found[1]}32769"
+    return steady.ljust(len(found[0]))
+
+
+_REPLACED = (
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?"), "2026-01-31T12:00:00Z"),
     (re.compile(r"\b\d\d:\d\d:\d\d(\.\d+)?\b"), "12:00:00"),
-    (re.compile(r"\b\d+(\.\d+)? ?(ms|s|seconds)( ago)?\b"), "1 s"),
-    (re.compile(r"\b(pid) \d+\b"), r"\1 4711"),
-    (re.compile(r"(?<=msqid=)\d+|(?<=semid=)\d+|(?<=shmid=)\d+|(?<=id )\d+"), "0"),
+    (re.compile(r"\b[A-Z][a-z]{2} [A-Z][a-z]{2} +\d+ 12:00:00 \d{4}"), "Sat Jan 31 12:00:00 2026"),
+    (re.compile(r"\b\d+(\.\d+)? ?(ms|s|seconds)\b"), "0.4 s"),
+    (re.compile(r"(  )\d+(?= +0x[0-9a-f]{8}\b)"), _id),
+    (re.compile(r"(msqid=|semid=|shmid=|\bid |sysv-\w+:)\d+\b"), _id),
+    # Where even root may not look into every process, as in some containers.
+    (re.compile(r"(?<=  )\?$", re.MULTILINE), "-"),
+    (re.compile(r"no holder seen, though not every process could be looked into"), "held by nobody"),
 )
 
 
@@ -36,6 +53,7 @@ class Session:
 
     folder: Path
     seen: dict[str, str] = field(default_factory=dict)
+    pids: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.work.mkdir(parents=True)
@@ -92,19 +110,29 @@ class Session:
         return "\n".join(lines) + "\n"
 
     def steady(self, text: str) -> str:
-        """Replace what differs from run to run."""
+        """Replace what differs from run to run; columns keep their width."""
         for token in self._tokens():
             self.seen.setdefault(token, _TOKENS[len(self.seen) % len(_TOKENS)])
         for token, name in self.seen.items():
             text = re.sub(rf"(?<![a-z0-9]){token}(?![a-z0-9])", name, text)
         for key in self._numbers("SELECT ipc_key FROM objects WHERE ipc_key IS NOT NULL"):
             text = text.replace(f"{key & 0xFFFFFFFF:#010x}", "0x4f524331")
-        for pid in self._numbers("SELECT pid FROM processes WHERE pid IS NOT NULL"):
-            text = re.sub(rf"\b{pid}\b", "4711", text)
         text = text.replace(str(self.home), "~/.local/state/orchestra").replace(str(self.work), "/home/you")
-        for pattern, steady in _TIMES:
+        text = self._with_steady_pids(text)
+        for pattern, steady in _REPLACED:
             text = pattern.sub(steady, text)
         return "\n".join(line.rstrip() for line in text.splitlines())
+
+    def _with_steady_pids(self, text: str) -> str:
+        known = {*self._numbers(_PIDS), *(int(pid) for pid in re.findall(r"\bpid (\d+)", text))}
+
+        def steady(found: re.Match[str]) -> str:
+            if int(found[2]) not in known:
+                return found[0]
+            name = self.pids.setdefault(int(found[2]), str(_FIRST_PID + len(self.pids)))
+            return name.rjust(len(found[0])) if found[1] else name  # a column of numbers, or a word in a sentence
+
+        return re.sub(r"( {2,}|\b)(\d+)\b", steady, text)
 
     def _tokens(self) -> list[str]:
         runs = sorted((self.home / "runs").glob("*"), key=lambda path: path.stat().st_ctime_ns)
