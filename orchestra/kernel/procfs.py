@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import os
 import re
+import select
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from orchestra.errors import KernelError
 
 PROC = "/proc"
+_EXEC_TRIES = 50  # a millisecond apart
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD, include/linux/sched.h
 _Row = TypeVar("_Row")
 
@@ -90,6 +92,7 @@ class ProcessStat(NamedTuple):
     session: int
     flags: int
     start_time: int
+    env_end: int  # 0 while an exec is under way, for kernel threads, and where we may not look
 
     @property
     def has_ended(self) -> bool:
@@ -185,9 +188,9 @@ def parse_stat(text: str) -> ProcessStat:
     try:
         if not (bracket and opening):
             raise ValueError(text)
-        return ProcessStat(
-            int(pid), command, words[0], int(words[1]), int(words[2]), int(words[3]), int(words[6]), int(words[19])
-        )
+        parent, group, session, flags, started = (int(words[index]) for index in (1, 2, 3, 6, 19))
+        env_end = int(words[48]) if len(words) > 48 else 0  # Linux 3.5
+        return ProcessStat(int(pid), command, words[0], parent, group, session, flags, started, env_end)
     except (ValueError, IndexError) as err:
         raise ProcfsFormatError("cannot read the state of a process", detail=f"stat: {text[:80]!r}") from err
 
@@ -335,12 +338,22 @@ def start_time(pid: int, root: str = PROC) -> int | None:
 
 
 def environ_of(pid: int, root: str = PROC) -> dict[str, str] | None:
-    """Return the environment a process started with, None when it is gone or not ours to read."""
-    try:
-        with open(f"{root}/{pid}/environ", "rb") as file:
-            return parse_environ(file.read())
-    except OSError:
-        return None
+    """Return the environment a process started with, None when it is gone or not ours to read.
+
+    In the middle of an exec the kernel shows none at all (environ_read() in fs/proc/base.c): that passes in
+    microseconds, so an empty answer is asked for again until it is known to be the true one.
+    """
+    for _ in range(_EXEC_TRIES):
+        try:
+            with open(f"{root}/{pid}/environ", "rb") as file:
+                data = file.read()
+        except OSError:
+            return None
+        found = None if data else process_stat(pid, root)
+        if found is None or found.env_end or found.has_ended or found.is_kernel_thread:
+            return parse_environ(data)
+        select.select([], [], [], 0.001)
+    return {}
 
 
 def command_of(pid: int, root: str = PROC) -> str:

@@ -82,6 +82,11 @@ class Case:
             os.close(fd)
         self.adapter.remove(handle.ref)
 
+    def hides_itself(self, mode: int) -> bool:
+        """Whether it cannot even be looked at: an ordinary user's queue that its mode closes, where none is mounted."""
+        closed = self.fake is None and (self.family, self.kind) == (Family.POSIX, Kind.QUEUE) and not mode & 0o600
+        return closed and os.getuid() != 0 and not self.adapter.list().complete
+
     def clean(self) -> None:
         """Remove whatever is left."""
         for handle in list(self.made):

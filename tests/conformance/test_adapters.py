@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.errors import KernelError, LimitReached, ObjectExists, ObjectGone
+from orchestra.errors import KernelError, LimitReached, ObjectExists, ObjectGone, PermissionRefused
 from orchestra.kernel.api import Linkable
 from orchestra.kernel.registry import adapter_for, all_adapters
 from orchestra.kinds import OBJECT_KINDS, Access, Family, Fill, Kind, ObjectRef
@@ -112,6 +112,10 @@ def test_the_mode_is_exact_whatever_the_umask(case: Case, mode: int, mask: int, 
     umask(mask)
     handle = case.create(case.spec(mode=mode))
     umask(0o022)
+    if case.hides_itself(mode):
+        with pytest.raises(PermissionRefused):
+            case.adapter.stat(handle.ref)
+        return
     found = case.adapter.stat(handle.ref)
     assert found is not None
     assert found.mode == mode
@@ -353,6 +357,9 @@ def test_the_list_shows_it_as_stat_does(case: Case) -> None:
         assert listing.complete, listing.why
     assert listing.complete or listing.why
     mine = [found for found in listing.stats if found.identity == handle.identity]
+    if not listing.complete and not mine:
+        assert (case.family, case.kind) == (Family.POSIX, Kind.QUEUE), listing.why
+        return
     assert mine == [case.adapter.stat(mine[0].ref)]
     case.forget(handle)
     assert handle.identity not in [found.identity for found in case.adapter.list().stats]

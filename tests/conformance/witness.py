@@ -60,7 +60,7 @@ def content(handle: Handle, size: int, fake: FakeHost | None = None) -> bytes:
     if ref.family is Family.SYSV:
         import sysv_ipc
 
-        segment = sysv_ipc.attach(ref.id or 0)
+        segment = sysv_ipc.attach(ref.id or 0, None, sysv_ipc.SHM_RDONLY)
         try:
             return segment.read(size)
         finally:

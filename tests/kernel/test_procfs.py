@@ -195,6 +195,20 @@ def test_an_environment_is_the_one_at_exec() -> None:
         child.communicate(b"\n")
 
 
+def test_an_empty_environment_is_told_from_one_that_is_not_there_yet(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE, env={})
+    try:
+        assert procfs.environ_of(child.pid) == {}
+    finally:
+        child.communicate(b"\n")
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "environ").write_bytes(b"")
+    for text in (STAT, STAT.replace(") S", ") Z"), STAT.strip() + " 0" * 26 + " 9 9 0"):
+        (tmp_path / "7" / "stat").write_text(text)
+        assert procfs.environ_of(7, str(tmp_path)) == {}
+    assert procfs.environ_of(8, str(tmp_path)) is None
+
+
 def test_descendants_come_after_their_parents() -> None:
     script = "sh -c 'echo $$; read x; exit' & sh -c 'sh -c \"echo \\$\\$; read x; exit\"; exit' & echo $$; wait"
     child = subprocess.Popen(["sh", "-c", f"exec 3<&0; {script.replace('read x', 'read x <&3')}"],
