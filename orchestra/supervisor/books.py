@@ -15,7 +15,7 @@ from orchestra.errors import LedgerError
 from orchestra.kernel.procfs import start_time
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import ProcessRow, RunRow
-from orchestra.supervisor.states import FINAL, Phase, Replica, Who
+from orchestra.supervisor.states import FINAL, Replica, Who
 
 Say = Callable[..., None]  # say(event, **fields)
 
@@ -25,27 +25,21 @@ class Books:
 
     def __init__(self, ledger: Ledger, run: RunRow, say: Say) -> None:
         self.ledger, self.run, self._say = ledger, run, say
-        self._rows: dict[Who, ProcessRow] = {}
+        self._lines: dict[Who, _Line] = {}
         self._dirty: dict[Who, None] = {}
         self._changes: dict[str, Any] = {}
         self._broken = False
 
     def note(self, who: Who, replica: Replica) -> None:
         """Take the new state of a replica; written by the next `flush`."""
-        row = self._rows.get(who) or ProcessRow(self.run.run, who.process, who.replica, replica.phase.value)
-        now = time.time()
-        started = row.started_at if replica.pid is None or row.started_at is not None else now
-        ended = now if replica.phase in FINAL and replica.phase is not Phase.SKIPPED and started else row.ended_at
-        self._rows[who] = replace(
-            row,
-            state=replica.phase.value,
-            pid=replica.pid,
-            exit_code=None if replica.end is None else replica.end.code,
-            signal=None if replica.end is None else replica.end.signal,
-            started_at=started,
-            ended_at=ended,
-            reason=replica.reason,
-        )
+        line = self._lines.get(who)
+        if line is None:
+            line = self._lines[who] = _Line(replica)
+        line.replica = replica
+        if replica.pid is not None and line.started_at is None:
+            line.started_at = time.time()
+        if replica.phase in FINAL and line.started_at is not None:
+            line.ended_at = time.time()
         self._dirty[who] = None
 
     def change(self, **changes: Any) -> None:
@@ -58,17 +52,17 @@ class Books:
         """Whether something waits to be written."""
         return bool(self._dirty or self._changes)
 
-    def flush(self) -> bool:
-        """Write what waits, in one transaction; False when the ledger refuses. Never raises LedgerError."""
+    def flush(self, *, processes: bool = True) -> bool:
+        """Write what waits, in one transaction; False when the ledger refuses. Never raises LedgerError.
+
+        Without `processes` only what is known of the run itself: that is quick, for somebody waits.
+        """
         if not self.is_behind:
             return True
-        for who in self._dirty:  # read as late as this, so that a launch does not wait for /proc
-            row = self._rows[who]
-            if row.pid is not None and row.start_time is None and row.ended_at is None:
-                self._rows[who] = replace(row, start_time=start_time(row.pid))
         try:
             with self.ledger.transaction():
-                self.ledger.record_processes([self._rows[who] for who in self._dirty])
+                if processes and self._dirty:
+                    self.ledger.record_processes([self._row(who, self._lines[who]) for who in self._dirty])
                 self.ledger.update_run(self.run.run, **self._changes)
         except LedgerError as err:
             if not self._broken:
@@ -76,31 +70,35 @@ class Books:
             self._broken = True
             return False
         self._broken = False
-        self._dirty.clear()
         self._changes.clear()
+        if processes:
+            self._dirty.clear()
         return True
 
     def processes(self) -> list[dict[str, Any]]:
         """Return the rows of `ps`, in the order of the file."""
-        return [_answer(row) for row in self._rows.values()]
+        shown = ("replica", "pid", "state", "exit_code", "signal", "restarts", "started_at", "ended_at", "reason")
+        rows = [asdict(self._row(who, line)) for who, line in self._lines.items()]
+        return [{"name": row["process"], **{key: row[key] for key in shown}} for row in rows]
+
+    def _row(self, who: Who, line: _Line) -> ProcessRow:
+        replica = line.replica
+        if replica.pid is not None and line.start_time is None and line.ended_at is None:
+            line.start_time = start_time(replica.pid)  # as late as this, so that no launch waits for /proc
+        code, by_signal = replica.end or (None, None)
+        return ProcessRow(
+            self.run.run, who.process, who.replica, replica.phase.value, replica.pid, line.start_time, code, by_signal,
+            0, line.started_at, line.ended_at, replica.reason,
+        )  # fmt: skip
 
 
-def _answer(row: ProcessRow) -> dict[str, Any]:
-    shown = asdict(row)
-    return {
-        "name": row.process,
-        **{
-            key: shown[key]
-            for key in (
-                "replica",
-                "pid",
-                "state",
-                "exit_code",
-                "signal",
-                "restarts",
-                "started_at",
-                "ended_at",
-                "reason",
-            )
-        },
-    }
+class _Line:
+    """What a row says beyond the state of its replica. Times are seconds since the epoch; `start_time` is in ticks."""
+
+    __slots__ = ("ended_at", "replica", "start_time", "started_at")
+
+    def __init__(self, replica: Replica) -> None:
+        self.replica = replica
+        self.start_time: int | None = None
+        self.started_at: float | None = None
+        self.ended_at: float | None = None

@@ -15,6 +15,7 @@ from orchestra.errors import LaunchFailed
 
 _ELF = b"\x7fELF"
 _PT_INTERP = 3
+_PATH_MAX = 4096
 
 
 def errno_name(number: int) -> str:
@@ -162,8 +163,8 @@ def _loader(path: str, head: bytes) -> str | None:
                 if struct.unpack_from(order + "I", entry)[0] == _PT_INTERP:
                     offset, length = _place(order, entry, wide=wide)
                     file.seek(offset)
-                    return os.fsdecode(file.read(length).rstrip(b"\0"))
-    except (OSError, struct.error):
+                    return os.fsdecode(file.read(min(length, _PATH_MAX)).rstrip(b"\0"))
+    except (OSError, struct.error, ValueError, OverflowError):  # damaged: offsets that lead nowhere
         return None
     return None
 

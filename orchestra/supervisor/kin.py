@@ -50,6 +50,7 @@ class Kin:
     def __init__(self) -> None:
         self._families: dict[Who, _Family] = {}
         self._leaders: dict[int, Who] = {}
+        self._adopted: list[int] | None = None  # what the last look showed
         self._swept: set[tuple[int, int]] = set()
 
     def add(self, who: Who, pid: int) -> None:
@@ -61,8 +62,13 @@ class Kin:
         """A replica has ended: its number may come to mean somebody else."""
         self._families.pop(who, None)
 
+    def look_again(self) -> None:
+        """Forget what was seen of adopted descendants; call it whenever time has passed."""
+        self._adopted = None
+
     def reap(self) -> list[Death]:
         """Collect every child that has ended. Never blocks."""
+        self.look_again()
         deaths: list[Death] = []
         while True:
             try:
@@ -79,8 +85,10 @@ class Kin:
             deaths.append(Death(found.si_pid, who, code, signal_name(found.si_status) if by_signal else None))
 
     def strangers(self) -> list[int]:
-        """Return our children that lead no replica: adopted descendants."""
-        return [pid for pid in children(os.getpid()) if pid not in self._leaders]
+        """Return our children that lead no replica: adopted descendants, as of the last `look_again`."""
+        if self._adopted is None:
+            self._adopted = [pid for pid in children(os.getpid()) if pid not in self._leaders]
+        return self._adopted
 
     def sessions(self) -> dict[int, list[ProcessStat]]:
         """Return the living processes below all strangers, by session."""
@@ -107,7 +115,9 @@ class Kin:
             family.told.setdefault(number, _ticks_since_boot())
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(family.leader, number)
-        below = self.strangers()
+                if number != signal.SIGKILL:  # a stopped process would hear of it only when somebody continues it
+                    os.killpg(family.leader, signal.SIGCONT)
+        below = list(self.strangers())
         if number == signal.SIGKILL and not family.reaped:
             below += descendants(family.leader)
         if below:

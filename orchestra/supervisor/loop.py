@@ -99,7 +99,7 @@ class Supervisor:
             self._spawn_some()
             self._publish()
             if not self.finished:
-                self.reactor.turn(wait=not self.to_spawn)
+                self.reactor.turn(wait=not self.to_spawn, awake=self.kin.look_again)
         return self._end()
 
     def _listen(self, guardian: int) -> None:
@@ -272,8 +272,9 @@ class Supervisor:
             try:
                 pid = self._launch(who)
             except LaunchFailed as err:
+                reason = ". ".join(filter(None, (err.problem, err.hint)))
                 name = diagnose.errno_name(err.errno)
-                self.dispatch(on.LaunchFailed(who, str(err), err.stage, name, err.path))
+                self.dispatch(on.LaunchFailed(who, reason, err.stage, name, err.path))
             else:
                 self.kin.add(who, pid)
                 self.dispatch(on.Started(who, pid))
@@ -292,12 +293,16 @@ class Supervisor:
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
-    def _signalled(self, number: int) -> None:
-        if number == signal.SIGCHLD:
-            self._reap()
-        elif number in STOP_SIGNALS:
-            self.interrupts += number == signal.SIGINT
-            self._ask(signal_name(number), number, kill=number == signal.SIGINT and self.interrupts > 1)
+    def _signalled(self, numbers: bytes) -> None:
+        reaped = False
+        for number in numbers:
+            if number == signal.SIGCHLD:
+                if not reaped:  # one look finds all that have ended
+                    self._reap()
+                reaped = True
+            elif number in STOP_SIGNALS:
+                self.interrupts += number == signal.SIGINT
+                self._ask(signal_name(number), number, kill=number == signal.SIGINT and self.interrupts > 1)
 
     def _reap(self) -> None:
         for death in self.kin.reap():
@@ -391,6 +396,7 @@ class Supervisor:
         if not self.announced and self.state.phase is not RunPhase.STARTING:
             self.announced = True
             self.books.change(state=_WORDS[self.state.phase])
+            self.books.flush(processes=False)
             self.channel.send({"event": "up"})
         behind = not self.books.flush()
         if behind or self.log.pending:

@@ -27,13 +27,15 @@ _DEFAULT_PAGES, _MOST_PAGES = 16, 256  # of one pipe: the kernel's default, and 
 
 
 class _Stream:
-    """One pipe of one replica."""
+    """One pipe of one replica. Its capture is made when there is something to capture: most children start silent."""
 
-    __slots__ = ("capture", "fd", "who")
+    __slots__ = ("capture", "fd", "name", "pid", "who")
 
-    def __init__(self, who: Who, fd: int) -> None:
+    def __init__(self, who: Who, fd: int, name: str) -> None:
         self.who = who
         self.fd = fd
+        self.name = name
+        self.pid = 0  # not started yet
         self.capture: Capture | None = None
 
 
@@ -62,10 +64,10 @@ class Outputs:
             if self._pages > _DEFAULT_PAGES:
                 for fd in fds[::2]:
                     _enlarge(fd, self._pages)
-            self._of[who] = [_Stream(who, fds[0]), _Stream(who, fds[2])]
+            self._of[who] = [_Stream(who, fds[0], "stdout"), _Stream(who, fds[2], "stderr")]
             yield fds[1], fds[3]
         finally:
-            started = who in self._of and self._of[who][0].capture is not None
+            started = who in self._of and self._of[who][0].pid > 0
             if not started:
                 self._of.pop(who, None)
             for index, fd in enumerate(fds):
@@ -74,8 +76,8 @@ class Outputs:
 
     def started(self, who: Who, pid: int) -> None:
         """Begin to read what a replica writes."""
-        for stream, name in zip(self._of[who], ("stdout", "stderr"), strict=True):
-            stream.capture = Capture(run=self._run, process=who.process, replica=who.replica, pid=pid, stream=name)
+        for stream in self._of[who]:
+            stream.pid = pid
             os.set_blocking(stream.fd, False)
             self._streams[stream.fd] = stream
             self._inner.register(stream.fd, READ)
@@ -134,8 +136,13 @@ class Outputs:
             return -1
         if not chunk:
             self._end(stream, now)
-        elif stream.capture is not None:
-            self._log.write(stream.capture.feed(chunk, now))
+            return 0
+        if stream.capture is None:
+            process, replica = stream.who
+            stream.capture = Capture(
+                run=self._run, process=process, replica=replica, pid=stream.pid, stream=stream.name
+            )
+        self._log.write(stream.capture.feed(chunk, now))
         return len(chunk)
 
     def _end(self, stream: _Stream, now: str) -> None:

@@ -19,6 +19,10 @@ READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 Callback = Callable[[], None]
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class Reactor:
     """Calls back when a descriptor is ready, a timer has run out, or a signal has come."""
 
@@ -54,8 +58,11 @@ class Reactor:
         """Forget a timer, if it runs."""
         self._timers.pop(name, None)
 
-    def signals(self, numbers: Iterable[int], callback: Callable[[int], None]) -> None:
-        """Call back with the number of each signal that arrives. Takes over the process's wake-up descriptor."""
+    def signals(self, numbers: Iterable[int], callback: Callable[[bytes], None]) -> None:
+        """Call back with the numbers of the signals that arrived, in order, one byte each time one came.
+
+        Takes over the process's wake-up descriptor.
+        """
         receive, send = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         for number in numbers:
             signal.signal(number, _noted)
@@ -63,14 +70,18 @@ class Reactor:
 
         def arrived() -> None:
             with contextlib.suppress(BlockingIOError):
-                for number in dict.fromkeys(os.read(receive, 4096)):
-                    callback(number)
+                callback(os.read(receive, 4096))
 
         self.watch(receive, arrived)
 
-    def turn(self, *, wait: bool = True) -> None:
-        """Wait for the next thing to happen (or, with `wait` False, only look) and call back for all that did."""
-        for fd, _ in self._epoll.poll(self._pause() if wait else 0):
+    def turn(self, *, wait: bool = True, awake: Callback = _nothing) -> None:
+        """Wait for the next thing to happen (or, with `wait` False, only look) and call back for all that did.
+
+        `awake` is called first, when the waiting is over.
+        """
+        ready = self._epoll.poll(self._pause() if wait else 0)
+        awake()
+        for fd, _ in ready:
             callback = self._callbacks.get(fd)  # an earlier callback may have forgotten this one
             if callback is not None:
                 callback()

@@ -1,0 +1,74 @@
+"""Words for what the kernel refuses. Most is tested with a real exec in test_spawn; here is what needs more."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestra.supervisor import diagnose
+
+AS_NOBODY = ["setpriv", "--reuid", "65534", "--clear-groups", "/usr/bin/env", "python3", "-c"]
+EXPLAIN = (
+    "import sys; sys.path.insert(0, sys.argv[1])\n"
+    "from orchestra.supervisor.diagnose import exec_failed\n"
+    "for path in sys.argv[2:]: print(exec_failed(path, 13).problem)\n"
+)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can enter, as pytest's own is not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.mark.root
+def test_what_another_user_may_not_reach_or_execute(open_folder: Path) -> None:
+    locked = open_folder / "locked"
+    locked.mkdir(mode=0o700)
+    ours = open_folder / "ours"
+    for path in (locked / "x", ours):
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o700)
+    copy = open_folder / "copy"
+    shutil.copytree("orchestra", copy / "orchestra", ignore=shutil.ignore_patterns("__pycache__"))
+    found = subprocess.run([*AS_NOBODY, EXPLAIN, copy, locked / "x", ours], capture_output=True, text=True)
+    if found.returncode == 127 or "SyntaxError" in found.stderr or "cannot import" in found.stderr:
+        pytest.skip(f"no python3 >= 3.11 that another user can run: {found.stderr[-200:]}")
+    assert found.returncode == 0, found.stderr
+    first, second = found.stdout.splitlines()
+    assert first == f"{locked}/x cannot be reached: Permission denied"
+    assert second == f"you may not execute {ours} (mode 0o700)"
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM])
+def test_no_further_process(number: int) -> None:
+    error = diagnose.exec_failed("/bin/true", number)
+    assert error.problem.startswith("no further process can be started")
+    assert "ulimit -u" in error.hint
+
+
+def test_an_errno_without_a_story_is_told_in_the_system_s_words() -> None:
+    error = diagnose.exec_failed("/bin/true", errno.ELOOP)
+    assert error.problem == "/bin/true: Too many levels of symbolic links"
+    assert error.detail == "execve('/bin/true') -> ELOOP"
+
+
+def test_a_damaged_program_is_no_reason_to_fail(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"\x7fELF\x02\x01" + b"\xff" * 100)
+    assert "cannot be found" in diagnose.exec_failed(str(path), errno.ENOENT).problem
+
+
+def test_a_stage_before_exec() -> None:
+    error = diagnose.stage_failed("descriptors", "", errno.EMFILE)
+    assert (error.stage, error.problem, error.detail) == (
+        "descriptors", "Too many open files", "descriptors -> EMFILE",
+    )  # fmt: skip

@@ -1,0 +1,168 @@
+"""Pipes of children: everything that was written is logged, in order, also what nobody closes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestra.logs.sink import LogFile
+from orchestra.supervisor.output import PLENTY, Outputs, pipe_pages
+from orchestra.supervisor.reactor import Reactor
+from orchestra.supervisor.states import Who
+
+A = Who("a", 1)
+
+
+class Bench:
+    """Outputs with a log file and a record of the ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "log.jsonl"
+        self.log = LogFile(self.path, run="r")
+        self.reactor = Reactor()
+        self.ends: list[Who] = []
+        self.outputs = Outputs(self.reactor, self.log, "r", 2, self.ends.append)
+
+    def start(self, who: Who = A) -> tuple[int, int]:
+        """Begin to capture; return our own write ends."""
+        with self.outputs.pipes(who) as (out, err):
+            ours = os.dup(out), os.dup(err)
+            self.outputs.started(who, 7)
+        return ours
+
+    def records(self) -> list[dict[str, Any]]:
+        self.log.flush()
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
+    def said(self) -> list[str]:
+        return [record["message"] for record in self.records()]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.outputs.close()
+    made.log.close()
+
+
+def test_lines_are_logged_with_their_origin(bench: Bench) -> None:
+    out, err = bench.start()
+    os.write(out, b"one\n")
+    os.write(err, b"two\n")
+    bench.reactor.turn()
+    assert [(r["message"], r["stream"], r["pid"]) for r in bench.records()] == [
+        ("one", "stdout", 7), ("two", "stderr", 7),
+    ]  # fmt: skip
+    os.close(out)
+    os.close(err)
+
+
+def test_the_end_of_a_stream_is_told(bench: Bench) -> None:
+    out, err = bench.start()
+    os.write(out, b"unfinished")
+    os.close(out)
+    while not bench.ends:
+        bench.reactor.turn()
+    assert bench.outputs.is_open(A)
+    assert bench.records()[0]["data"] == {"unterminated": True}
+    os.close(err)
+    while len(bench.ends) < 2:
+        bench.reactor.turn()
+    assert not bench.outputs.is_open(A)
+
+
+def test_many_small_writes_cost_few_wake_ups(bench: Bench) -> None:
+    out, err = bench.start()
+    turns = 0
+    for number in range(50):
+        os.write(out, b"%d\n" % number)
+        bench.reactor.turn(wait=False)  # what an eager loop would do
+    while len(bench.said()) < 50:
+        bench.reactor.turn()
+        turns += 1
+    assert turns <= 3, "one pass, one pause, one pass"
+    assert bench.said() == [str(number) for number in range(50)]
+    os.close(out)
+    os.close(err)
+
+
+def test_much_output_is_read_without_pauses(bench: Bench) -> None:
+    out, err = bench.start()
+    os.set_blocking(out, False)
+    for _ in range(3):
+        os.write(out, (b"x" * 63 + b"\n") * (PLENTY // 64))
+        bench.reactor.turn(wait=False)
+    assert len(bench.said()) == 3 * (PLENTY // 64)
+    os.close(out)
+    os.close(err)
+
+
+def test_draining_reads_what_is_there_and_keeps_what_somebody_else_holds(bench: Bench) -> None:
+    out, err = bench.start()
+    os.write(out, b"before\nhalf")
+    os.close(err)
+    bench.outputs.drain(A)
+    assert bench.outputs.is_open(A), "out is still held"
+    assert bench.said() == ["before"]
+    os.write(out, b" a line\n")
+    os.close(out)
+    bench.outputs.drain(A)
+    assert bench.said() == ["before", "half a line"]
+    assert not bench.outputs.is_open(A)
+    bench.outputs.drain(A)
+
+
+def test_a_full_pipe_is_drained_whole(bench: Bench) -> None:
+    out, err = bench.start()
+    os.set_blocking(out, False)
+    written = 0
+    try:
+        while True:
+            written += os.write(out, b"y" * 127 + b"\n")
+    except BlockingIOError:
+        pass
+    os.close(out)
+    os.close(err)
+    bench.outputs.drain(A)
+    assert not bench.outputs.is_open(A)
+    assert len(bench.said()) == written // 128
+
+
+def test_closing_logs_what_is_left_and_ends_held_streams(bench: Bench, tmp_path: Path) -> None:
+    out, err = bench.start()
+    os.write(out, b"last")
+    bench.outputs.close()
+    assert bench.said() == ["last"]
+    os.close(out)
+    os.close(err)
+    bench.outputs = Outputs(bench.reactor, bench.log, "r", 2, bench.ends.append)
+
+
+def test_a_launch_that_fails_leaves_no_descriptor(bench: Bench) -> None:
+    before = sorted(os.listdir("/proc/self/fd"))
+    with pytest.raises(KeyError), bench.outputs.pipes(A):
+        raise KeyError
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert not bench.outputs.is_open(A)
+
+
+@pytest.mark.parametrize(
+    ("streams", "limit", "pages"),
+    [
+        (2, 16384, 256),
+        (8, 16384, 256),
+        (32, 16384, 128),
+        (200, 16384, 16),
+        (1000, 16384, 16),
+        (0, 16384, 256),
+        (2, 0, 16),
+    ],
+)
+def test_pipes_stay_within_a_quarter_of_the_user_s_share(streams: int, limit: int, pages: int) -> None:
+    assert pipe_pages(streams, limit) == pages
