@@ -18,8 +18,8 @@ from enum import StrEnum
 from orchestra.kinds import Family, Holders, OnDown, Stat
 from orchestra.ledger.rows import RUNNING_STATES, ObjectRow, ObjectState, RunRow
 from orchestra.objects.entitlement import Decision, Ruling
-from orchestra.objects.explain import holders_in_words
 from orchestra.objects.names import NAMELESS_FAMILIES
+from orchestra.objects.words import holders_in_words
 
 
 class Verdict(StrEnum):

@@ -12,8 +12,8 @@ from orchestra.audit.scan import positions
 from orchestra.errors import KernelError
 from orchestra.kinds import Holders
 from orchestra.ledger.journal import Ledger
-from orchestra.objects.explain import holders_in_words
 from orchestra.objects.remove import Outcome, remove_recorded
+from orchestra.objects.words import holders_in_words
 from orchestra.objects.world import KERNEL, World
 
 

@@ -9,13 +9,12 @@ from orchestra.errors import KernelError, ObjectExists, ObjectGone, ShapeMismatc
 from orchestra.kinds import Family, Holders, Kind, ObjectRef, Stat
 from orchestra.ledger.rows import OPEN_STATES, ObjectRow, ObjectState
 from orchestra.objects.entitlement import same_object
+from orchestra.objects.words import holders_in_words
 from orchestra.runplan import ObjectPlan
 
-if TYPE_CHECKING:  # the words need neither; who only wants words stays pure
+if TYPE_CHECKING:  # the words need neither
     from orchestra.ledger.journal import Ledger
     from orchestra.objects.world import World
-
-_NAMED_HOLDERS = 5  # more are counted, not listed
 
 
 def occupied(plan: ObjectPlan, ref: ObjectRef, stat: Stat | None, ledger: Ledger, world: World) -> ObjectExists:
@@ -63,16 +62,6 @@ def describe_holders(stat: Stat, world: World) -> str:
     except KernelError:
         return ""
     return holders_in_words(found)
-
-
-def holders_in_words(found: Holders) -> str:
-    """Return `held by 12 (python3), 14 (sh)`, or that nobody is seen to, and whether everybody could be looked at."""
-    named = [f"{holder.pid} ({holder.command})" for holder in found.holders[:_NAMED_HOLDERS]]
-    if len(found.holders) > _NAMED_HOLDERS:
-        named.append(f"{len(found.holders) - _NAMED_HOLDERS} more")
-    if named:
-        return f"held by {', '.join(named)}"
-    return "held by nobody" if found.complete else "no holder seen, though not every process could be looked into"
 
 
 def known_row(ledger: Ledger, stat: Stat) -> ObjectRow | None:

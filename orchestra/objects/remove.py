@@ -17,10 +17,10 @@ from orchestra.kinds import Family, Holders, ObjectRef
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import ObjectRow, ObjectState
 from orchestra.objects.entitlement import Decision, Ruling, Sighting, entitlement
-from orchestra.objects.explain import holders_in_words
 from orchestra.objects.live import Checkpoint, go_on
 from orchestra.objects.look import claims, sightings
 from orchestra.objects.names import NAMELESS_FAMILIES, names_of
+from orchestra.objects.words import holders_in_words
 from orchestra.objects.world import KERNEL, World
 
 _ALREADY_MARKED = "somebody else marked it for removal: it ends with its last holder"

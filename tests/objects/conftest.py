@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,3 +16,12 @@ def zygote() -> Iterator[Zygote]:
     zygote = Zygote()
     yield zygote
     zygote.close()
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that every user may write to; pytest's own lie below one that only we may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="orct-"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)

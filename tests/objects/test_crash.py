@@ -285,13 +285,10 @@ def _remove_by_hand(case: Case, name: str) -> None:
 
 @pytest.mark.root
 @pytest.mark.parametrize("case", [case for case in NAMED if case.naming == DERIVED], ids=str)
-def test_another_user_under_our_announced_name_stays(zygote: Zygote, host: Host, tmp_path: Path, case: Case) -> None:
-    plan = case.plan(tmp_path)
-    zygote.create(host.path, plan, host.folder, "intended")
+def test_another_user_under_our_announced_name_stays(zygote: Zygote, host: Host, public: Path, case: Case) -> None:
+    plan = case.plan(public)
+    zygote.create(host.path, plan, public, "intended")
     row = host.row()
-    for folder in (host.folder, *host.folder.parents):
-        if folder.stat().st_uid == 0 and folder != Path("/") and str(folder).startswith(str(tmp_path.parents[2])):
-            folder.chmod(0o777 if folder == host.folder else folder.stat().st_mode | 0o011)
     made = zygote.stranger(case.family, case.kind, uid=NOBODY, name=row.name, size=plan.size, values=plan.values,
                            max_messages=plan.max_messages, message_size=plan.message_size)  # fmt: skip
     assert made["status"] == 0, made["error"]
@@ -301,6 +298,20 @@ def test_another_user_under_our_announced_name_stays(zygote: Zygote, host: Host,
     assert f"belongs to uid {NOBODY}" in report.findings[0].classified.evidence
     host.clean()
     assert witness.exists(case.family, case.kind, str(row.name))
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("step", ["created", "confirmed", "never"])
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.naming == DERIVED and case.family not in NAMELESS_FAMILIES], ids=str
+)
+def test_an_ordinary_user_cleans_up_after_a_crash(zygote: Zygote, public: Path, case: Case, step: str) -> None:
+    """Without any privilege, in a ledger of its own."""
+    ledger = public / "record.db"
+    died = zygote.create(ledger, case.plan(public), public, step, uid=NOBODY)
+    assert died["status"] == -9, died["error"]
+    cleaned = zygote.order("clean", ledger=str(ledger), uid=NOBODY)
+    assert cleaned["status"] == 0, cleaned["error"]
 
 
 # System V: keys and ids

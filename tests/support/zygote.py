@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -68,12 +69,33 @@ def _killer(step: str) -> Callable[[str], None]:
     return checkpoint
 
 
+def _become(uid: int) -> None:
+    if uid:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+
+
+def _clean(order: dict[str, Any]) -> None:
+    from orchestra.audit.cleanup import Selection, choose, clean
+    from orchestra.audit.scan import scan
+    from orchestra.ledger.journal import Ledger
+
+    _become(order["uid"])
+    with Ledger.open(Path(order["ledger"])) as ledger:
+        found = scan(ledger, lambda _: False).findings
+        cleaned = clean(ledger, choose(found, Selection(), now=2e10))
+    if len(cleaned.removed) != 1 or cleaned.left:
+        raise RuntimeError(f"{[each.to_json() for each in found]} {cleaned.to_json()}")
+
+
 def _create(order: dict[str, Any]) -> None:
     from orchestra.kernel.host import boot_id
     from orchestra.ledger.journal import Ledger
     from orchestra.objects import create_recorded
     from tests.support.rows import run_row
 
+    _become(order.get("uid", 0))
     plan = order["plan"]
     words = {"family": Family(plan["family"]), "kind": Kind(plan["kind"]), "on_down": OnDown(plan["on_down"])}
     plan = ObjectPlan(**{**plan, **words, "values": tuple(plan["values"])})
@@ -100,17 +122,14 @@ def _stranger(order: dict[str, Any]) -> None:
     from orchestra.kernel.registry import adapter_for
     from orchestra.kinds import Spec
 
-    if order["uid"]:
-        os.setgroups([])
-        os.setresgid(order["uid"], order["uid"], order["uid"])
-        os.setresuid(order["uid"], order["uid"], order["uid"])
+    _become(order["uid"])
     family, kind = Family(order["family"]), Kind(order["kind"])
     spec = {**order["spec"], "values": tuple(order["spec"].get("values", ()))}
     adapter_for(family, kind).create(Spec(family, kind, **spec))
 
 
 def _serve() -> None:
-    actions = {"create": _create, "remove": _remove, "stranger": _stranger}
+    actions = {"create": _create, "remove": _remove, "stranger": _stranger, "clean": _clean}
     for line in sys.stdin.buffer:
         order = json.loads(line)
         read, write = os.pipe()
@@ -129,13 +148,29 @@ def _serve() -> None:
         print(json.dumps({"pid": pid, "status": status, "error": error}), flush=True)
 
 
+def _warm_up() -> None:
+    """Live through one object of each kind, so that a child has all it needs in memory.
+
+    Children start in a millisecond then, and one that became another user may not be able to read our modules.
+    """
+    from orchestra.audit.cleanup import Selection, choose, clean
+    from orchestra.audit.scan import scan
+    from orchestra.kernel.host import boot_id
+    from orchestra.kinds import OBJECT_KINDS
+    from orchestra.ledger.journal import Ledger
+    from orchestra.objects import create_recorded
+    from tests.support.rows import object_plan, run_row
+
+    with tempfile.TemporaryDirectory(prefix="orct-") as folder, Ledger.open(Path(folder) / "record.db") as ledger:
+        run = run_row(instance="orct", boot_id=boot_id(), uid=os.getuid())
+        ledger.begin_run(run)
+        for family, kind in OBJECT_KINDS:
+            made = create_recorded(ledger, object_plan(family, kind), run, folder=Path(folder))
+            for fd in made.handle.fds:
+                os.close(fd)
+        clean(ledger, choose(scan(ledger, lambda _: False).findings, Selection(), now=2e10))
+
+
 if __name__ == "__main__":
-    # Imported once, before any fork: children start in a millisecond, and one that became another user may not be
-    # able to read the modules any more.
-    import posix_ipc  # noqa: F401
-    import sysv_ipc  # noqa: F401
-
-    from orchestra.kernel.registry import all_adapters
-
-    all_adapters()
+    _warm_up()
     _serve()
