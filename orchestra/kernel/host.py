@@ -12,7 +12,7 @@ _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 def boot_id() -> str:
     """Return the id that the kernel makes up at each boot; "" where /proc does not show it."""
     try:
-        with open(_BOOT_ID, encoding="ascii") as file:
+        with open(_BOOT_ID, encoding="utf-8") as file:
             return file.read().strip()
     except OSError:
         return ""
@@ -34,7 +34,7 @@ def ipc_namespace_of(pid: int | str, root: str = "/proc") -> int | None:
 def sysctl(name: str, root: str = "/proc") -> str | None:
     """Return the text of a kernel setting, e.g. `fs.mqueue.msg_max`; None when it cannot be read."""
     try:
-        with open(f"{root}/sys/{name.replace('.', '/')}", encoding="ascii") as file:
+        with open(f"{root}/sys/{name.replace('.', '/')}", encoding="utf-8") as file:
             return " ".join(file.read().split())
     except OSError:
         return None
@@ -49,7 +49,7 @@ def sysctl_number(name: str, index: int = 0, root: str = "/proc") -> int | None:
 def has_capability(number: int, root: str = "/proc") -> bool:
     """Whether a capability (capabilities(7)) is in this process's effective set."""
     try:
-        with open(f"{root}/self/status", encoding="ascii", errors="replace") as file:
+        with open(f"{root}/self/status", encoding="utf-8", errors="replace") as file:
             for line in file:
                 if line.startswith("CapEff:"):
                     return bool(int(line.split()[1], 16) >> number & 1)
