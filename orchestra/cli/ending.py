@@ -28,9 +28,10 @@ def ending_of(places: StateDir, run: str, told: Mapping[str, Any] | None, *, now
     if row is None:
         return None
     label = _labels(processes)
-    failed = [(label(f["process"], f["replica"]), f["reason"]) for f in told["failed"]] if told else []
+    # A death of the supervisor is told as a failure of nobody; the headline says it.
+    failed = [(label(f["process"], f["replica"]), _first_line(f["reason"])) for f in _failures(told)]
     if not failed:
-        failed = [(label(p.process, p.replica), p.reason) for p in processes if p.state == "failed"]
+        failed = [(label(p.process, p.replica), _first_line(p.reason)) for p in processes if p.state == "failed"]
     return Ending(
         instance=row.instance,
         run=run,
@@ -42,7 +43,16 @@ def ending_of(places: StateDir, run: str, told: Mapping[str, Any] | None, *, now
         stopped=_stopped(row, label),
         kept=[(o.key, f"{ref_of(o)}, {o.why}") for o in objects if o.state is ObjectState.KEPT],
         left=_left(objects, told),
+        diagnosis=_diagnosis(places, run),
     )
+
+
+def _failures(told: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    return [failure for failure in told["failed"] if failure["process"]] if told else []
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]
 
 
 def _state(row: RunRow, told: Mapping[str, Any] | None) -> str:
@@ -70,3 +80,12 @@ def _left(objects: Iterable[ObjectRow], told: Mapping[str, Any] | None) -> list[
     if told is not None:
         return [(item["object"], item["why"]) for item in told["objects_left"] if not item["kept"]]
     return [(o.key, f"{ref_of(o)}, the run did not get to it") for o in objects if o.state is ObjectState.LIVE]
+
+
+def _diagnosis(places: StateDir, run: str) -> str:
+    """Return the file into which guardian and supervisor write what should never happen, if there is anything."""
+    path = places.run_folder(run) / "stderr.txt"
+    try:
+        return str(path) if path.stat().st_size else ""
+    except OSError:
+        return ""

@@ -151,6 +151,8 @@ def _screen(plan: RunPlan) -> tuple[Any, Any]:
 
     def show(line: bytes) -> None:
         record = json.loads(line)
+        if record.get("event") == "object.failed":
+            return  # the error follows, with what helps
         if is_ours(record):
             with suppress(OSError, ValueError):
                 sys.stdout.flush()

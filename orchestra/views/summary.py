@@ -24,6 +24,7 @@ class Ending:
     stopped: Sequence[str] = ()
     kept: Sequence[tuple[str, str]] = ()  # object, what and why
     left: Sequence[tuple[str, str]] = ()  # object that should have gone, why it is still there
+    diagnosis: str = ""  # file with what Python said about a defect of ours
 
 
 def summarise(ending: Ending, paint: Paint = PLAIN) -> str:
@@ -36,7 +37,12 @@ def summarise(ending: Ending, paint: Paint = PLAIN) -> str:
     if ending.failed:
         who = ending.failed[0][0]
         lines.append(f"{paint('help', 'bold', 'cyan')}: orchestra logs {ending.instance}.{clean(who)}")
-    lines += _behind(ending.run, ending.kept, ending.left, paint)
+    if ending.diagnosis:
+        lines.append(f"{paint('help', 'bold', 'cyan')}: this looks like a bug of orchestra: see {ending.diagnosis}")
+    if ending.state == "crashed":
+        lines.append(f"{paint('help', 'bold', 'cyan')}: orchestra down {ending.instance} ends and removes what is left")
+    else:
+        lines += _behind(ending.run, ending.kept, ending.left, paint)
     return "".join(line + "\n" for line in lines)
 
 
@@ -91,7 +97,7 @@ def _headline(ending: Ending, paint: Paint) -> str:
     how, style = {
         "down": ("ended well", "green"),
         "failed": ("failed", "red"),
-        "crashed": ("crashed: its supervisor was killed", "red"),
+        "crashed": ("crashed: its supervisor died", "red"),
     }.get(ending.state, (ending.state, "yellow"))
     if ending.state == "down" and ending.stopped_by:
         how = f"was stopped by {ending.stopped_by}"
