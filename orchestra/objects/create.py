@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from orchestra.errors import KernelError, LedgerError, ObjectExists
+from orchestra.errors import KernelError, LedgerError, ObjectExists, ShapeMismatch
 from orchestra.kernel.api import Adapter, Linkable
 from orchestra.kinds import Family, Handle, Kind, ObjectRef, Stat
 from orchestra.ledger.journal import Ledger
@@ -111,6 +111,8 @@ def _is_taken(adapter: Adapter, plan: ObjectPlan, row: ObjectRow, ledger: Ledger
         return False
     try:
         stat = adapter.stat(ref)
+    except ShapeMismatch as err:  # a folder, a symbolic link …
+        raise ObjectExists(f"{plan.key}: {err.problem}", hint="Choose another name, or move it away.") from err
     except KernelError:
         return False  # creating it will say more
     if stat is None:

@@ -261,6 +261,16 @@ def test_a_name_taken_in_the_last_moment_leaves_nothing_of_ours(
     assert witness.exists(family, kind, name)
 
 
+def test_another_kind_of_file_in_the_way_is_called_what_it_is(
+    make: Callable[..., LiveObject], ledger: Ledger, tmp_path: Path
+) -> None:
+    path = tmp_path / "control"
+    path.mkdir()
+    with pytest.raises(ObjectExists, match=f"board: {path} is a folder, not fifo:"):
+        make(object_plan(Family.FIFO, Kind.PIPE, name=str(path)))
+    assert ledger.objects() == []
+
+
 # Keys that collide
 
 
