@@ -57,16 +57,21 @@ class Facts:
     stat: Stat | None
     holders: Holders
     same_boot: bool = True
+    survivors: tuple[str, ...] = ()  # processes of a run that is over and that still live: "12 (worker.1)"
 
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """A verdict, why, whether it was on purpose (None where the question makes no sense), whether `clean` may go."""
+    """A verdict, why, whether it was on purpose (None where that makes no sense), whether `clean` may remove it.
+
+    `obstacle` says what keeps a leaked or kept object from being removable.
+    """
 
     verdict: Verdict
     evidence: str
     intended: bool | None = None
     removable: bool = False
+    obstacle: str = ""
 
 
 def standing(run: RunRow | None, *, live: bool) -> Standing:
@@ -139,11 +144,20 @@ def _should_stay(facts: Facts) -> bool:
 
 
 def _with_holders(facts: Facts, verdict: Verdict, evidence: str, *, intended: bool) -> Classified:
-    """Leaked and kept objects go only when nobody is seen to hold them."""
-    holding = held(facts)
-    if holding:
-        return Classified(verdict, f"{evidence}; {holding}", intended=intended)
-    return Classified(verdict, f"{evidence}; {holders_in_words(facts.holders)}", intended=intended, removable=True)
+    """Leaked and kept objects go only when nobody is seen to hold them, and no process of their run lives.
+
+    A System V queue or set shows no holders: a survivor may be using it without a trace.
+    """
+    obstacle = held(facts) or _survived(facts)
+    words = f"{evidence}; {obstacle or holders_in_words(facts.holders)}"
+    return Classified(verdict, words, intended=intended, removable=not obstacle, obstacle=obstacle)
+
+
+def _survived(facts: Facts) -> str:
+    if not facts.survivors:
+        return ""
+    words = f"processes of its run still live: {', '.join(facts.survivors)}"
+    return f"{words}; `orchestra down {facts.row.instance}` ends them"
 
 
 def _deleted(facts: Facts, words: str) -> Classified | None:

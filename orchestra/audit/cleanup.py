@@ -80,7 +80,7 @@ def choose(findings: Iterable[Finding], selection: Selection, *, now: float) -> 
         elif finding.verdict in wanted and finding.classified.removable:
             remove.append(finding)
         elif finding.verdict in wanted:
-            left.append(Left(finding, _still_held(finding)))
+            left.append(Left(finding, finding.classified.obstacle))
     return Chosen(tuple(remove), tuple(left))
 
 
@@ -108,12 +108,6 @@ def _matches(finding: Finding, selection: Selection, now: float) -> bool:
         return False
     words = {row.kind.value, row.family.value, f"{row.family}-{row.kind}"}
     return not selection.kinds or bool(words & set(selection.kinds))
-
-
-def _still_held(finding: Finding) -> str:
-    if finding.holders.holders:
-        return holders_in_words(finding.holders)
-    return "attached by processes that cannot be seen"
 
 
 def _held_now(findings: Sequence[Finding], world: World) -> list[str]:

@@ -45,19 +45,51 @@ def scan(ledger: Ledger, is_live: IsLive, *, world: World = KERNEL, run: str | N
         for row in ledger.objects(run=run, states=(*OPEN_STATES, ObjectState.BORROWED))
     ]
     holders = _holders(looks, world)
-    runs = {each.run: each for each in ledger.runs()}
-    standings: dict[str, Standing] = {}
+    runs = _Runs(ledger, is_live, world)
     findings = []
     for look, held in zip(looks, holders, strict=True):
         row = look.row
-        found = runs.get(row.run)
-        if row.run not in standings:
-            standings[row.run] = standing(found, live=found is not None and is_live(found))
         same_boot = row.boot_id == where.boot_id
-        verdict = classify(Facts(row, found, standings[row.run], look.ruling, look.stat, held, same_boot))
+        about = runs.about(row.run)
+        facts = Facts(
+            row, about.row, about.standing, look.ruling, look.stat, held, same_boot,
+            about.survivors if same_boot else (),
+        )  # fmt: skip
+        verdict = classify(facts)
         if verdict is not None:
             findings.append(Finding(row, look.stat, held, verdict))
     return Report(where.ipc_ns, tuple(findings), sum(look.ruling.elsewhere for look in looks))
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    row: RunRow | None
+    standing: Standing
+    survivors: tuple[str, ...]
+
+
+class _Runs:
+    """What has become of each run, found out once."""
+
+    def __init__(self, ledger: Ledger, is_live: IsLive, world: World) -> None:
+        self._ledger, self._is_live, self._world = ledger, is_live, world
+        self._rows = {each.run: each for each in ledger.runs()}
+        self._known: dict[str, _About] = {}
+
+    def about(self, run: str) -> _About:
+        if run not in self._known:
+            row = self._rows.get(run)
+            stands = standing(row, live=row is not None and self._is_live(row))
+            over = stands in (Standing.CRASHED, Standing.ENDED)
+            self._known[run] = _About(row, stands, self._survivors(run) if over else ())
+        return self._known[run]
+
+    def _survivors(self, run: str) -> tuple[str, ...]:
+        return tuple(
+            f"{row.pid} ({row.process}.{row.replica})"
+            for row in self._ledger.processes(run)
+            if row.pid is not None and self._world.is_running(row.pid, row.start_time)
+        )
 
 
 def _look(row: ObjectRow, world: World, where: Here, claimed: set[Claim]) -> _Look:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from orchestra.kernel.api import Adapter
 from orchestra.kernel.host import boot_id, ipc_namespace
+from orchestra.kernel.process import is_running
 from orchestra.kernel.procfs import start_time
 from orchestra.kernel.registry import adapter_for
 from orchestra.kinds import Family, Holders, Identity, Kind
@@ -51,6 +52,7 @@ class World:
     here: Callable[[], Here] = here
     holders: Callable[[Sequence[Identity]], dict[int, Holders]] = holders
     start_time: Callable[[int], int | None] = start_time
+    is_running: Callable[[int, int | None], bool] = is_running
     device: Callable[[str], int | None] = device_of
     key: Callable[[], int] = random_key
     nonce: Callable[[], str] = new_token

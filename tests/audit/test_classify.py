@@ -168,6 +168,16 @@ def test_processes_that_may_not_be_looked_into_are_mentioned_but_do_not_block() 
     assert "not every process could be looked into" in found.evidence
 
 
+@pytest.mark.parametrize("state", [ObjectState.LIVE, ObjectState.KEPT])
+def test_nothing_of_a_run_goes_while_one_of_its_processes_lives(state: ObjectState) -> None:
+    """Who uses a System V queue leaves no trace."""
+    found = judged(row=object_row(state=state), survivors=("12 (worker.1)",))
+    assert not found.removable
+    assert found.obstacle == "processes of its run still live: 12 (worker.1); `orchestra down pipeline` ends them"
+    assert found.evidence.endswith(found.obstacle)
+    assert judged(holders=SOMEBODY, survivors=("12 (worker.1)",)).obstacle == "held by 12 (python3)"
+
+
 def test_a_name_that_is_gone_while_somebody_holds_the_object_is_deleted() -> None:
     for where in Standing:
         found = judged(ruling=ABSENT, stat=None, holders=SOMEBODY, standing=where)

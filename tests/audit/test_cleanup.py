@@ -13,7 +13,7 @@ from orchestra.audit.cleanup import Chosen, Selection, choose, clean
 from orchestra.audit.report import Finding
 from orchestra.errors import KernelError
 from orchestra.kernel.registry import adapter_for
-from orchestra.kinds import OBJECT_KINDS, Family, Holder, Holders, Kind, ObjectRef
+from orchestra.kinds import OBJECT_KINDS, Family, Holders, Kind, ObjectRef
 from orchestra.ledger.rows import ObjectState
 from orchestra.objects import KERNEL, keep_recorded
 from orchestra.objects.names import NAMELESS_FAMILIES
@@ -25,10 +25,10 @@ Hold = Callable[[str], AbstractContextManager[int]]
 LASTING = [pair for pair in OBJECT_KINDS if pair[0] not in NAMELESS_FAMILIES]
 
 
-def finding(verdict: Verdict, *, removable: bool = True, held: bool = False, **row: Any) -> Finding:
-    holders = Holders((Holder(12, "sh", "open"),)) if held else Holders(())
-    ours = verdict in (Verdict.LEAKED, Verdict.KEPT)
-    return Finding(object_row(**row), None, holders, Classified(verdict, "because", removable=removable and ours))
+def finding(verdict: Verdict, *, obstacle: str = "", **row: Any) -> Finding:
+    removable = verdict in (Verdict.LEAKED, Verdict.KEPT) and not obstacle
+    classified = Classified(verdict, "because", removable=removable, obstacle=obstacle)
+    return Finding(object_row(**row), None, Holders(()), classified)
 
 
 # Choosing
@@ -43,12 +43,10 @@ def test_only_leaked_and_on_request_kept_objects_are_chosen(verdict: Verdict, ke
     assert [left.eligible for left in chosen.left] == ([False] if verdict is Verdict.UNKNOWN else [])
 
 
-def test_held_objects_stay_and_name_their_holder() -> None:
-    chosen = choose([finding(Verdict.LEAKED, removable=False, held=True)], Selection(), now=0.0)
+def test_what_is_in_the_way_is_said() -> None:
+    chosen = choose([finding(Verdict.LEAKED, obstacle="held by 12 (sh)")], Selection(), now=0.0)
     assert chosen.remove == ()
     assert [(left.why, left.eligible) for left in chosen.left] == [("held by 12 (sh)", True)]
-    unseen = choose([finding(Verdict.LEAKED, removable=False)], Selection(), now=0.0)
-    assert [left.why for left in unseen.left] == ["attached by processes that cannot be seen"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -15,11 +17,12 @@ from orchestra.audit.classify import Verdict
 from orchestra.audit.scan import scan
 from orchestra.errors import KernelError
 from orchestra.kernel.host import ipc_namespace
+from orchestra.kernel.procfs import start_time
 from orchestra.kernel.registry import adapter_for
 from orchestra.kinds import OBJECT_KINDS, Family, Kind, ObjectRef, OnDown, Spec
 from orchestra.objects import KERNEL, keep_recorded, remove_recorded
 from orchestra.objects.names import NAMELESS_FAMILIES
-from tests.support.rows import object_plan
+from tests.support.rows import object_plan, process_row
 
 Desk = Any  # tests/audit/conftest.py
 Hold = Callable[[str], AbstractContextManager[int]]
@@ -121,6 +124,21 @@ def test_a_kept_object_taken_over_appears_once(desk: Desk, tmp_path: Path) -> No
     desk.make(plan, desk.run("r2"))
     desk.live.add("r2")
     assert [(finding.row.run, finding.verdict) for finding in desk.report().findings] == [("r2", Verdict.LIVE)]
+
+
+def test_nothing_goes_while_a_process_of_the_run_survives(desk: Desk) -> None:
+    desk.make(object_plan(Family.SYSV, Kind.QUEUE), desk.run())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as survivor:
+        started = start_time(survivor.pid)
+        desk.ledger.record_processes([process_row(pid=survivor.pid, start_time=started)])
+        (finding,) = desk.report().findings
+        assert (finding.verdict, finding.classified.removable) == (Verdict.LEAKED, False)
+        assert f"still live: {survivor.pid} (worker.1)" in finding.classified.evidence
+        desk.ledger.record_processes([process_row(pid=survivor.pid, start_time=(started or 0) + 1)])
+        assert desk.report().findings[0].classified.removable  # the number was given to another process
+        desk.ledger.record_processes([process_row(pid=survivor.pid, start_time=started)])
+        survivor.communicate(b"\n")
+    assert desk.report().findings[0].classified.removable
 
 
 def test_what_was_made_elsewhere_is_counted_not_judged(desk: Desk) -> None:
