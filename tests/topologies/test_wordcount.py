@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import os
 import random
 import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.cli import child_environment
 from tests.support.markdown import ROOT
@@ -59,31 +63,63 @@ def prose(size: int, seed: int = 1) -> bytes:
     return bytes(text)
 
 
-TEXTS: dict[str, Callable[[], bytes]] = {
-    "empty": lambda: b"",
-    "only white space": lambda: b" \n\r\n\t \f\v",
-    "one word": lambda: b"word",
-    "no newline at the end": lambda: b"one two\nthree",
-    "Windows": lambda: b"one two\r\nthree\r\n\r\nfour\r\n",
-    "bytes that are no text": lambda: b"a\xff b\xfe\xfd\n\x00c\x01 d\xc3 \xe2\x80e \xed\xa0\x80f \x1fg " * 400,
-    "UTF-8": lambda: "Übergrößenträger 日本語 ελληνικά naïve — 🎼 end\n".encode() * 300,
-    "a word as long as a message": lambda: b"a " + b"x" * 4096 + b" b " + b"y" * 4095 + b" c",
-    "a word longer than a message": lambda: b"a " + b"x" * 4097 + b" b " + b"x" * 4097 + b" " + b"x" * 4098,
-    "a word longer than a block": lambda: b"a " + b"x" * 300_000 + b" b\n" + b"z" * 70_000,
-    "one word of a megabyte": lambda: b"x" * 1_000_000,
+TEXTS: dict[str, bytes] = {
+    "empty": b"",
+    "only white space": b" \n\r\n\t \f\v",
+    "one word": b"word",
+    "no newline at the end": b"one two\nthree",
+    "Windows": b"one two\r\nthree\r\n\r\nfour\r\n",
+    "bytes that are no text": b"a\xff b\xfe\xfd\n\x00c\x01 d\xc3 \xe2\x80e \xed\xa0\x80f \x1fg " * 4000,
+    "UTF-8": "Übergrößenträger 日本語 ελληνικά naïve — 🎼 end\n".encode() * 3000,
+    "white space of Unicode": "a\u00a0b c\u2003d\u3000e\u202ff\u2060g\u1680h\u200ai\u200bj\u205fk ".encode() * 3000,
+    "a word as long as a message": b"a " + b"x" * 4096 + b" b " + b"y" * 4095 + b" c",
+    "a word longer than a message": b"a " + b"x" * 4097 + b" b " + b"x" * 4097 + b" " + b"x" * 4098,
+    "a word longer than a block": b"a " + b"x" * 300_000 + b" b\n" + b"z" * 70_000,
+    "a word of a megabyte": b"x" * 1_000_000,
 }
+SMALL = {"empty", "one word", "a word as long as a message"}
+
+
+@pytest.fixture(scope="module")
+def words() -> ModuleType:
+    """The module that the programs share."""
+    spec = importlib.util.spec_from_file_location("wordcount_words", FOLDER / "words.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_it_agrees_with_wc(name: str, up: Up, tmp_path: Path) -> None:
-    check(up, tmp_path / "text", TEXTS[name]())
-
-
-def test_it_agrees_with_wc_about_white_space_of_unicode(up: Up, tmp_path: Path) -> None:
+def test_a_text_is_cut_into_as_many_words_as_wc_says(name: str, words: ModuleType, tmp_path: Path) -> None:
     file = tmp_path / "text"
-    file.write_text("a\u00a0b c\u2003d e\u3000f g\u202fh i\u2060j k\u1680l m\u200an o\u200bp q\u205fr")
-    answer = up("wordcount", "--set", "file=text")
-    assert said(answer, "collector")[0] == f"{by_wc(file)} words, 17 different"
+    file.write_bytes(TEXTS[name])
+    pieces = list(words.packed(words.words_of(io.BytesIO(TEXTS[name]), 4096), b" ", 4096))
+    assert all(0 < len(piece) <= 4096 for piece in pieces)
+    assert sum(len(piece.split(b" ")) for piece in pieces) == by_wc(file)
+
+
+@given(st.lists(st.binary(max_size=30), max_size=40), st.integers(60, 80))
+def test_no_word_is_lost_or_torn_by_packing(words: ModuleType, parts: list[bytes], limit: int) -> None:
+    text = b" ".join(parts)
+    pieces = list(words.packed(words.words_of(io.BytesIO(text), limit), b" ", limit))
+    assert b" ".join(pieces).split(b" ") == ([word for word in words.SPACE.split(text) if word] or [b""])
+
+
+def test_words_that_fit_in_no_message_stay_apart(words: ModuleType) -> None:
+    long = [b"x" * 500, b"x" * 500, b"x" * 501, b"x" * 499 + b"y"]
+    assert len(set(words.words_of(io.BytesIO(b" ".join(long)), 100))) == 3
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_it_agrees_with_wc(name: str, up: Up, tmp_path: Path) -> None:
+    check(up, tmp_path / "text", TEXTS[name])
+
+
+def test_it_agrees_with_wc_about_everything_at_once(up: Up, tmp_path: Path) -> None:
+    texts = (text for name, text in TEXTS.items() if name != "white space of Unicode")
+    check(up, tmp_path / "text", b"\n".join(texts))
 
 
 def test_five_megabytes(up: Up, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
-"""What reader, workers and collector agree on: what a word is, how much fits in a message, and the types of reports."""
+"""What reader, workers and collector agree on: what a word is, how messages are packed, and the types of reports."""
 
+import hashlib
 import re
 
 # White space as `wc -w` sees it in a UTF-8 locale. The text stays bytes: it may be in any encoding, or in none.
@@ -10,6 +11,25 @@ SPACE = re.compile(
 
 WORDS, COUNTED, SENT = 1, 2, 3  # types in the System V queue `counts`
 REPORT = 8000  # bytes; a System V message has at most 8192 unless the host says otherwise
+
+
+def words_of(file, limit):
+    """Yield every word of a file. What follows the last white space of a block waits for the next block."""
+    rest = b""
+    while True:
+        block = file.read(1 << 16)
+        *words, rest = SPACE.split(rest + block)
+        if not block:
+            words.append(rest)
+        for word in filter(None, words):
+            yield word if len(word) <= limit else shortened(word)
+        if not block:
+            return
+
+
+def shortened(word):
+    """Return what stands for a word that fits in no message: how it begins, and what tells it from others."""
+    return b"%b...%d-bytes-%b" % (word[:40], len(word), hashlib.sha256(word).hexdigest()[:16].encode())
 
 
 def packed(items, separator, limit):
