@@ -102,8 +102,13 @@ def _agreed(chosen: Chosen) -> bool:
         )
     rows = [("to remove", finding.row.key, finding.to_json(), "") for finding in chosen.remove]
     tell(clean_table(rows, width=terminal_width(sys.stderr), paint=paint_for(sys.stderr)))
-    if typer.confirm(f"Remove {what}?", err=True):
+    sys.stderr.write(f"Remove {what}? [y/N] ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline()
+    if answer.strip().lower() in ("y", "yes"):
         return True
+    if not answer:  # end of file: the cursor still stands behind the question
+        tell("")
     tell("nothing was removed")
     return False
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from orchestra.kinds import Family, Handle, Kind, OnDown, Spec
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import ObjectRow, ObjectState, ProcessRow, RunRow
 from orchestra.statedir import StateDir, take_lock
+from tests.support.cli import Answer, inside
 
 STARTED = 1_790_000_000.25
 
@@ -106,3 +108,43 @@ def hold_lock(record: Record) -> Iterator[Callable[[str], None]]:
     yield hold
     for fd in held:
         os.close(fd)
+
+
+GOOD = """\
+version: 1
+name: pipeline
+variables: { rate: 100 }
+queues:
+  jobs: { max_messages: 8, message_size: 256 }
+semaphores:
+  locks: { family: sysv, values: [1, 0] }
+segments:
+  table: { family: sysv, size: 1KiB, on_down: keep }
+processes:
+  first: { command: ["true", "${rate}"], uses: { jobs: write, table: read } }
+  second: { command: ["true"], uses: { jobs: read, locks: read-write }, depends_on: { first: completed } }
+  server: { command: [sleep, "9"], service: true }
+"""
+
+BAD = """\
+version: 1
+queues: { jobs: { famly: posix } }
+processes:
+  a: { command: [nonesuch-program] }
+  b: { command: ["true"], uses: [job] }
+"""
+
+
+@pytest.fixture
+def run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Give a function that runs a command beside good.yaml and bad.yaml."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.yaml").write_text(GOOD)
+    (tmp_path / "bad.yaml").write_text(BAD)
+
+    def command(*words: str) -> Answer:
+        answer = inside(capsys, *words)
+        assert not home.exists()
+        return answer
+
+    return command

@@ -1,66 +1,25 @@
-"""up and down for real: small topologies, every way to end one, and what is said about it."""
+"""up for real: small topologies, every way to end one, and what is said about it."""
 
 from __future__ import annotations
 
-import json
 import os
-import select
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support.cli import Answer, child_environment, orchestra
+from tests.support.cli import orchestra
+from tests.support.small_runs import (
+    KEPT,
+    QUEUE,
+    SLEEPER,
+    finish,
+    started,
+    topology,
+    wait_for_line,
+)
 
 pytestmark = pytest.mark.slow
-
-
-def topology(folder: Path, processes: str, objects: str = "", name: str = "demo") -> Path:
-    """Write an orchestra.yaml; `processes` and `objects` are blocks of YAML."""
-    file = folder / "orchestra.yaml"
-    file.write_text(f"version: 1\nname: {name}\n{objects}\nprocesses:\n{processes}")
-    return file
-
-
-@contextmanager
-def started(home: Path, *arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run `orchestra ARGUMENTS` beside the test; ended with its instance when the test is over."""
-    child = subprocess.Popen(
-        [sys.executable, "-m", "orchestra", *arguments],
-        cwd=cwd, env=child_environment(home), text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        yield child
-    finally:
-        orchestra("down", "demo", home=home)
-        if child.poll() is None:
-            child.kill()
-        child.communicate()
-
-
-def wait_for_line(child: subprocess.Popen[str], wanted: str) -> None:
-    """Read the child's stdout until a line holds `wanted`."""
-    assert child.stdout is not None
-    for line in child.stdout:
-        if wanted in line:
-            return
-    raise AssertionError(f"{wanted!r} never came; stderr: {child.stderr.read() if child.stderr else ''}")
-
-
-def finish(child: subprocess.Popen[str]) -> Answer:
-    out, err = child.communicate(timeout=30)
-    return Answer(child.returncode, out, err)
-
-
-SLEEPER = "  sleeper: {command: [sh, -c, 'echo here; exec sleep 1000']}\n"
-USER = "  sleeper: {command: [sh, -c, 'echo here; exec sleep 1000'], uses: [jobs]}\n"
-QUEUE = "queues:\n  jobs: {family: sysv}\n"
-KEPT = "segments:\n  board: {family: sysv, size: 4096, on_down: keep}\n"
 
 
 def test_the_lines_of_children_go_to_stdout_and_ours_to_stderr(home: Path, tmp_path: Path) -> None:
@@ -157,76 +116,6 @@ def test_ctrl_c_before_there_is_a_run(home: Path, tmp_path: Path) -> None:
     assert not home.exists()
 
 
-def test_detached_it_returns_and_down_ends_it(home: Path, tmp_path: Path) -> None:
-    topology(tmp_path, USER, QUEUE)
-    up = orchestra("up", "-d", home=home, cwd=tmp_path)
-    try:
-        assert (up.code, up.out) == (0, "")
-        assert up.err.startswith("demo is up: run ")
-        assert "orchestra down demo" in up.err
-        listed = orchestra("ls", "--format", "json", home=home).json["instances"][0]
-        assert (listed["state"], listed["processes"], listed["objects"]) == ("up", 1, 1)
-        shown = orchestra("ps", "--format", "json", home=home).json
-        assert shown["state"] == "up"
-        assert [(p["name"], p["state"]) for p in shown["processes"]] == [("sleeper", "running")]
-        again = orchestra("up", home=home, cwd=tmp_path)
-        assert (again.code, again.out) == (5, "")
-        assert "demo is already up" in again.err
-    finally:
-        down = orchestra("down", home=home, cwd=tmp_path)
-    assert (down.code, down.out) == (0, "")
-    assert "demo is down: 1 object removed" in down.err
-    again = orchestra("down", "demo", home=home)
-    assert (again.code, again.err) == (0, "demo was down already\n")
-
-
-def test_down_with_leak_leaves_everything_on_record(home: Path, tmp_path: Path) -> None:
-    topology(tmp_path, USER, QUEUE)
-    orchestra("up", "-d", home=home, cwd=tmp_path)
-    down = orchestra("down", "demo", "--leak", home=home)
-    assert "Left behind on purpose:\n  jobs  " in down.err
-    audit = orchestra("audit", "--format", "json", home=home)
-    assert audit.code == 0
-    assert audit.json["summary"]["kept"] == 1
-    assert audit.json["findings"][0]["intended"] is True
-    refused = orchestra("clean", "--kept", home=home)
-    assert (refused.code, "nothing was removed" in refused.err) == (2, True)
-    listed = orchestra("clean", "--kept", "--dry-run", "--format", "json", home=home).json
-    assert (listed["dry_run"], len(listed["removed"]), listed["left"]) == (True, 1, [])
-    done = orchestra("clean", "--kept", "--yes", "--format", "json", home=home).json
-    assert (done["schema"], len(done["removed"]), done["left"]) == ("orchestra/clean/1", 1, [])
-    assert orchestra("audit", "--format", "json", home=home).json["findings"] == []
-
-
-def test_after_a_crash_down_finishes_and_audit_tells(home: Path, tmp_path: Path) -> None:
-    topology(tmp_path, USER, QUEUE)
-    orchestra("up", "-d", home=home, cwd=tmp_path)
-    run = orchestra("ps", "--format", "json", home=home).json["run"]
-    pid = orchestra("ls", "--format", "json", home=home).json["instances"][0]["pid"]
-    gone = os.pidfd_open(pid)
-    os.kill(pid, signal.SIGKILL)
-    select.select([gone], [], [], 10)
-    os.close(gone)
-    crashed = wait_until_not_live(home)
-    assert crashed["state"] == "crashed"
-    audit = orchestra("audit", "--format", "junit", "-o", str(tmp_path / "audit.xml"), home=home)
-    assert (audit.code, audit.out) == (3, "")
-    assert run in (tmp_path / "audit.xml").read_text()
-    assert orchestra("audit", "--exit-zero", home=home).code == 0
-    down = orchestra("down", "demo", home=home)
-    assert (down.code, "1 object removed" in down.err) == (0, True)
-    assert orchestra("audit", home=home).code == 0
-
-
-def wait_until_not_live(home: Path) -> dict[str, object]:
-    """Ask `ls` until the guardian has let go; each question takes its own time, so none is asked in vain."""
-    for _ in range(100):
-        found: dict[str, object] = orchestra("ls", "--format", "json", home=home).json["instances"][0]
-        if found["pid"] is None:
-            return found
-    raise AssertionError("the instance stays live")
-
-
 def test_a_file_with_errors_starts_nothing(home: Path, tmp_path: Path) -> None:
     file = tmp_path / "orchestra.yaml"
     file.write_text("version: 1\nprocesses:\n  a: {comand: [x]}\n  b: {command: [sleep, '1'], uses: [nothing]}\n")
@@ -287,29 +176,3 @@ def test_a_dry_run_does_everything_but_start(home: Path, tmp_path: Path) -> None
     assert [(s["n"], s["action"]) for s in answer.json["steps"]][:2] == [(1, "create"), (2, "start")]
     assert answer.json == orchestra("plan", "--format", "json", home=home, cwd=tmp_path).json
     assert not home.exists()
-
-
-def test_logs_of_a_run(home: Path, tmp_path: Path) -> None:
-    topology(
-        tmp_path,
-        "  talker: {command: [sh, -c, 'echo one; echo two >&2; echo three'], replicas: 2}\n"
-        "  quiet: {command: ['true']}\n",
-    )
-    orchestra("up", home=home, cwd=tmp_path)
-
-    def shown(*words: str) -> list[str]:
-        answer = orchestra("logs", *words, home=home, cwd=tmp_path)
-        assert answer.code == 0
-        return answer.out.splitlines()
-
-    assert len(shown("talker.2")) > len(shown("talker.2", "--stream", "stdout")) == 2
-    assert [line.split()[-1] for line in shown("demo.talker.1", "--stream", "stdout")] == ["one", "three"]
-    assert all("talker" in line for line in shown("demo.talker", "--grep", "two|three"))
-    assert len(shown("--event", "process.started")) == 3
-    assert len(shown("--tail", "1")) == 1
-    assert shown("--level", "error") == []
-    assert shown("--until", "1h") == []
-    stored = [json.loads(line) for line in shown("demo", "--format", "json")]
-    assert stored[0]["event"] == "run.started"
-    assert stored[-1]["event"] == "run.ended"
-    assert shown("./orchestra.yaml") == shown()
