@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -158,6 +159,7 @@ def test_an_environment_of_bytes() -> None:
 # Readers, against this process and its children ---------------------------------------------------------------
 
 
+@pytest.mark.skipif(shutil.which("ps") is None, reason="no ps on this machine")
 def test_this_process_is_read_as_ps_reads_it() -> None:
     me = procfs.process_stat(os.getpid())
     assert me is not None
