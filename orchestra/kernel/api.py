@@ -123,7 +123,7 @@ _BY_CALL: dict[tuple[str, int], tuple[type[KernelError], str, str]] = {
         "kernel.sem is `{kernel.sem}`: per set, in all, operations, sets.",
     ),
     ("semctl", errno.ERANGE): (LimitReached, "has a value that is too large", "System V semaphores end at 32767."),
-    ("sem_open", errno.EINVAL): (LimitReached, "has a value that is too large", "POSIX semaphores end at 2147483647."),
+    ("sem_init", errno.EINVAL): (LimitReached, "has a value that is too large", "POSIX semaphores end at 2147483647."),
 }
 
 

@@ -242,7 +242,7 @@ class FakeAdapter:
         checks: Sequence[tuple[bool, str, int]] = (
             ((messages or 1) > host.msg_max or (size or 1) > host.msgsize_max, "mq_open", errno.EINVAL),
             (sysv and self.kind is Kind.SEGMENT and not spec.size, "shmget", errno.EINVAL),
-            (any(not 0 <= value <= top for value in spec.values), "semctl" if sysv else "sem_open",
+            (any(not 0 <= value <= top for value in spec.values), "semctl" if sysv else "sem_init",
              errno.ERANGE if sysv else errno.EINVAL),
         )  # fmt: skip
         if (spec.capacity or 0) > host.msgmnb:

@@ -11,6 +11,8 @@ loaded by CDLL(None), which is the C library that Python itself runs on.
 from __future__ import annotations
 
 import ctypes
+import errno
+import mmap
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -27,6 +29,7 @@ SHM_DEST, SHM_LOCKED = 0o1000, 0o2000  # bits of shm_perm.mode
 MQUEUE_MAGIC = 0x19800202  # statfs f_type of the queue file system
 AT_FDCWD, AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH, AT_STATX_DONT_SYNC = -100, 0x100, 0x1000, 0x4000
 STATX_BASIC_STATS, STATX_BTIME = 0x7FF, 0x800
+SEM_SIZE = 32  # sizeof(sem_t) on 64-bit glibc and musl, and of every sem.* file
 PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 1, 15, 36, 37
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # the same number on every architecture
 _FSOPEN_CLOEXEC, _FSCONFIG_CMD_CREATE, _FSMOUNT_CLOEXEC = 1, 6, 1
@@ -115,6 +118,7 @@ _semctl = _declare(_LIBC, "semctl", c_int, c_int, c_int, c_int, c_void_p)
 _statx = _declare(_LIBC, "statx", c_int, c_int, c_char_p, c_int, c_uint, POINTER(_Statx))
 _statfs = _declare(_LIBC, "statfs", c_int, c_char_p, c_void_p)
 _syscall = _declare(_LIBC, "syscall", c_long, c_long, c_long, c_void_p, c_void_p, c_void_p, c_long)
+_sem_init = _declare(_LIBC, "sem_init", c_int, c_void_p, c_int, c_uint)
 _prctl = _declare(_LIBC, "prctl", c_int, c_int, c_ulong, c_ulong, c_ulong, c_ulong)
 
 Fields = dict[str, int]
@@ -144,6 +148,18 @@ def mq_getattr(fd: int) -> Fields:
     attr = _MqAttr()
     _mq_getattr(fd, byref(attr))
     return _flat(attr)
+
+
+def sem_init(fd: int, value: int) -> None:
+    """Initialise a process-shared POSIX semaphore at the start of a file of SEM_SIZE bytes. OSError EINVAL: value."""
+    if not 0 <= value <= 0x7FFFFFFF:  # SEM_VALUE_MAX; ctypes would let a negative one wrap
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    with mmap.mmap(fd, SEM_SIZE) as mapping:
+        place = (ctypes.c_char * SEM_SIZE).from_buffer(mapping)
+        try:
+            _sem_init(ctypes.addressof(place), 1, value)
+        finally:
+            del place  # the mapping cannot be closed while it is exported
 
 
 def detached_mqueue() -> int:

@@ -1,7 +1,9 @@
-"""POSIX named semaphores: a 32-byte file `sem.NAME` in /dev/shm. Created and unlinked by posix_ipc, read here.
+"""POSIX named semaphores: a 32-byte file `sem.NAME` in /dev/shm. Created here, unlinked by posix_ipc.
 
-The C library makes `sem.XXXXXX`, links it to its name and unlinks the first, so a creator's maps show a deleted file
-although the semaphore lives: match by inode, never by path. A semaphore has no descriptor to hand on.
+sem_open(3) makes `sem.XXXXXX` and links it to its name; a SIGKILL in between leaves a file that nobody can attribute.
+So the file is made under its own name and initialised by sem_init(3) in a shared mapping, which writes what sem_open
+would. Of other creators the maps show a deleted file although the semaphore lives: match by inode, never by path.
+A semaphore has no descriptor to hand on.
 """
 
 from __future__ import annotations
@@ -24,19 +26,21 @@ class PosixSem:
 
     def create(self, spec: Spec, /) -> Handle:
         """See Adapter.create."""
-        import posix_ipc
-
         path = nodes.shm_path(spec.ref)
         value = spec.values[0] if spec.values else 0
-        call = f"sem_open({spec.name}, O_CREAT|O_EXCL, {spec.mode:#o}, {value})"
-        with kernel_call(spec.ref, call), errno_restored():
-            if value < 0:  # posix_ipc takes an unsigned number and would let -1 wrap
-                raise ValueError(value)
-            made = posix_ipc.Semaphore(spec.name, posix_ipc.O_CREX, mode=0o600, initial_value=value)
-        made.close()
-        with nodes.undone_on_error(path), kernel_call(spec.ref, f"chown, chmod({path}, {spec.mode:#o})"):
-            nodes.set_owner_and_mode_of_path(path, spec)
-            return Handle(spec.ref, nodes.identity_from(spec.ref, libc.statx(path)))
+        with kernel_call(spec.ref, f"open({path}, O_CREAT|O_EXCL, {spec.mode:#o})"):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | nodes.NOFOLLOW, 0o600)
+        try:
+            with nodes.undone_on_error(path):
+                with kernel_call(spec.ref, f"posix_fallocate({libc.SEM_SIZE})"):
+                    os.posix_fallocate(fd, 0, libc.SEM_SIZE)
+                with kernel_call(spec.ref, f"sem_init({path}, {value})"):
+                    libc.sem_init(fd, value)
+                with kernel_call(spec.ref, f"fchown, fchmod({spec.mode:#o})"):
+                    nodes.set_owner_and_mode(fd, spec)
+                    return Handle(spec.ref, nodes.identity_from(spec.ref, libc.statx(fd)))
+        finally:
+            os.close(fd)
 
     def open(self, ref: ObjectRef, access: Access, /) -> None:  # noqa: ARG002 the protocol's
         """See Adapter.open. Whatever the access, sem_open(3) needs to read and to write the file."""
