@@ -66,7 +66,7 @@ class Books:
                 self.ledger.update_run(self.run.run, **self._changes)
         except LedgerError as err:
             if not self._broken:
-                self._say("ledger.unwritable", reason=str(err))
+                self._say("ledger.unwritable", reason=err.problem)
             self._broken = True
             return False
         self._broken = False

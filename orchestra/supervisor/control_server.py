@@ -50,9 +50,9 @@ class ControlServer:
         """Bind the socket; what lies at `path` is stale: the caller holds the instance's lock. Raises StateError."""
         self._reactor, self.path, self._state, self._stop = reactor, path, state, stop
         self._clients: dict[int, _Client] = {}
+        private_folder(path.parent)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            private_folder(path.parent)
             path.unlink(missing_ok=True)
             self._socket.bind(os.fspath(path))
             path.chmod(0o600)

@@ -41,7 +41,7 @@ def apply_on_down(ledger: Ledger, run: str, *, failed: bool, leak: bool, say: Sa
             else:
                 _remove(ledger, row, result, say)
         except LedgerError as err:
-            _leave(row, str(err), result, say)
+            _leave(row, err.problem, result, say)
     return result
 
 
@@ -55,7 +55,7 @@ def undo(ledger: Ledger, run: str, *, reused: frozenset[int], say: Say) -> Resul
             else:
                 _remove(ledger, row, result, say)
         except LedgerError as err:
-            _leave(row, str(err), result, say)
+            _leave(row, err.problem, result, say)
     return result
 
 
@@ -69,7 +69,7 @@ def _rows(ledger: Ledger, run: str, result: Result, say: Say) -> list[ObjectRow]
     try:
         return list(reversed(ledger.objects(run=run, states=states)))
     except LedgerError as err:
-        say("ledger.unwritable", reason=str(err))
+        say("ledger.unwritable", reason=err.problem)
         result.complete = False
         return []
 

@@ -1,0 +1,134 @@
+"""Finishing a run whose supervisor is gone: who counts as a survivor, and who never does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestra.kernel.host import boot_id
+from orchestra.kernel.procfs import start_time
+from orchestra.ledger.journal import Ledger
+from orchestra.ledger.rows import ProcessRow, RunRow
+from orchestra.supervisor import aftermath
+from tests.support.runs import is_alive
+
+DEAF = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
+
+
+class Scene:
+    """A crashed run in a ledger, and processes that may or may not be its survivors."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ledger = Ledger.open(folder / "ledger.db")
+        self.run = RunRow(
+            "crashed1", "t", "test", "/f", "/", "up", time.time(), boot_id(), 0, log=str(folder / "log.jsonl")
+        )
+        self.ledger.begin_run(self.run)
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *, run: str | None = None, deaf: bool = False) -> subprocess.Popen[bytes]:
+        env = {key: value for key, value in os.environ.items() if key != "ORCHESTRA_RUN"}
+        if run is not None:
+            env["ORCHESTRA_RUN"] = run
+        command = [sys.executable, "-c", DEAF] if deaf else ["sleep", "1000"]
+        made = subprocess.Popen(command, env=env, stdout=subprocess.PIPE)
+        self.started.append(made)
+        if deaf:
+            assert made.stdout is not None
+            made.stdout.read(1)
+        return made
+
+    def record(self, pid: int, started: int | None, state: str = "running") -> None:
+        self.ledger.record_processes([ProcessRow("crashed1", f"p{pid}", 1, state, pid, started)])
+
+    def finish(self) -> aftermath.Finished:
+        return aftermath.finish(self.ledger, self.run)
+
+    def close(self) -> None:
+        for made in self.started:
+            made.kill()
+            made.wait()
+            assert made.stdout is not None
+            made.stdout.close()
+        self.ledger.close()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_process_on_record_is_ended(scene: Scene) -> None:
+    survivor = scene.start()
+    scene.record(survivor.pid, start_time(survivor.pid))
+    done = scene.finish()
+    assert (done.survivors, done.stuck, done.complete) == ([survivor.pid], [], True)
+    assert survivor.wait() == -15
+
+
+def test_a_number_that_went_to_somebody_else_is_not(scene: Scene) -> None:
+    stranger = scene.start()
+    started = start_time(stranger.pid)
+    assert started is not None
+    scene.record(stranger.pid, started - 1)
+    scene.record(stranger.pid, None)
+    assert scene.finish().survivors == []
+    assert is_alive(stranger.pid)
+
+
+def test_a_process_that_carries_the_run_is_ended_and_one_of_another_run_is_not(scene: Scene) -> None:
+    survivor, other = scene.start(run="crashed1"), scene.start(run="crashed2")
+    assert scene.finish().survivors == [survivor.pid]
+    assert is_alive(other.pid)
+
+
+def test_one_that_ignores_sigterm_is_killed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aftermath, "GRACE", 0.05)
+    survivor = scene.start(run="crashed1", deaf=True)
+    assert scene.finish().survivors == [survivor.pid]
+    assert survivor.wait() == -9
+
+
+def test_whoever_calls_is_not_its_own_victim(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`orchestra down` typed in a shell that the run itself started."""
+    mine = start_time(os.getpid())
+    scene.record(os.getpid(), mine)
+    scene.record(os.getppid(), start_time(os.getppid()))
+    assert scene.finish().survivors == []
+
+
+def test_a_run_from_before_a_restart_has_no_survivors(scene: Scene) -> None:
+    process = scene.start(run="crashed1")
+    scene.ledger.update_run("crashed1", boot_id="another")
+    scene.run = scene.ledger.run("crashed1") or scene.run
+    assert scene.finish().survivors == []
+    assert is_alive(process.pid)
+
+
+def test_the_record_says_how_it_ended(scene: Scene) -> None:
+    scene.record(2**22 + 1, 5, state="running")
+    scene.record(2**22 + 2, 5, state="exited")
+    scene.finish()
+    found = scene.ledger.run("crashed1")
+    assert found is not None
+    assert (found.state, found.exit_code, found.finished) == ("crashed", 1, True)
+    assert found.ended_at is not None
+    rows = scene.ledger.processes("crashed1")
+    assert [(row.state, row.reason) for row in rows] == [("failed", "its supervisor was killed"), ("exited", "")]
+
+
+def test_a_run_that_had_ended_keeps_its_word(scene: Scene) -> None:
+    scene.ledger.update_run("crashed1", state="down", ended_at=5.0, exit_code=0)
+    scene.run = scene.ledger.run("crashed1") or scene.run
+    scene.finish()
+    found = scene.ledger.run("crashed1")
+    assert found is not None
+    assert (found.state, found.exit_code, found.ended_at, found.finished) == ("down", 0, 5.0, True)

@@ -1,0 +1,109 @@
+"""Rows of a run: written in batches, kept when the ledger refuses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from orchestra.errors import LedgerError
+from orchestra.ledger.journal import Ledger
+from orchestra.ledger.rows import RunRow
+from orchestra.supervisor.books import Books
+from orchestra.supervisor.states import End, Phase, Replica, Who
+
+RUN = RunRow("r", "t", "test", "/f", "/", "starting", 1.0, "boot", 0)
+A, B = Who("a", 1), Who("b", 2)
+
+
+class Stubborn(Ledger):
+    """A ledger that can be told to refuse."""
+
+    refuses = False
+
+    def record_processes(self, rows: Any) -> None:
+        if self.refuses:
+            raise LedgerError("the disk is full")
+        super().record_processes(rows)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Stubborn]:
+    with Stubborn.open(tmp_path / "ledger.db") as ledger:
+        ledger.begin_run(RUN)
+        yield cast("Stubborn", ledger)
+
+
+def test_the_course_of_a_replica(ledger: Stubborn) -> None:
+    books = Books(ledger, RUN, print)
+    books.note(A, Replica())
+    books.note(A, Replica(Phase.RUNNING, pid=os.getpid()))
+    assert books.flush()
+    (row,) = ledger.processes("r")
+    assert (row.state, row.pid) == ("running", os.getpid())
+    assert row.start_time is not None
+    assert row.started_at is not None
+    assert row.ended_at is None
+    books.note(A, Replica(Phase.FAILED, pid=os.getpid(), end=End(None, "SIGSEGV"), reason="was ended by SIGSEGV"))
+    books.flush()
+    (row,) = ledger.processes("r")
+    assert (row.state, row.exit_code, row.signal, row.reason) == ("failed", None, "SIGSEGV", "was ended by SIGSEGV")
+    assert row.ended_at is not None
+    assert row.started_at is not None
+    assert row.ended_at >= row.started_at
+
+
+def test_what_never_ran_has_no_times(ledger: Stubborn) -> None:
+    books = Books(ledger, RUN, print)
+    books.note(B, Replica(Phase.SKIPPED, reason="a failed"))
+    books.flush()
+    (row,) = ledger.processes("r")
+    assert (row.replica, row.state, row.started_at, row.ended_at) == (2, "skipped", None, None)
+
+
+def test_the_run_itself_can_be_written_first(ledger: Stubborn) -> None:
+    books = Books(ledger, RUN, print)
+    books.note(A, Replica())
+    books.change(state="up")
+    assert books.flush(processes=False)
+    found = ledger.run("r")
+    assert found is not None
+    assert found.state == books.run.state == "up"
+    assert ledger.processes("r") == []
+    assert books.flush()
+    assert len(ledger.processes("r")) == 1
+
+
+def test_a_ledger_that_refuses_is_told_once_and_tried_again(ledger: Stubborn) -> None:
+    said: list[tuple[str, Any]] = []
+    books = Books(ledger, RUN, lambda event, **fields: said.append((event, fields["reason"])))
+    books.note(A, Replica(Phase.RUNNING, pid=os.getpid()))
+    books.change(state="up")
+    ledger.refuses = True
+    assert not books.flush()
+    assert not books.flush()
+    assert said == [("ledger.unwritable", "the disk is full")]
+    assert books.is_behind
+    ledger.refuses = False
+    assert books.flush()
+    found = ledger.run("r")
+    assert found is not None
+    assert found.state == "up", "a transaction that failed took nothing with it"
+    assert len(ledger.processes("r")) == 1
+    books.change(state="stopping")
+    ledger.refuses = True
+    books.note(A, Replica())
+    books.flush()
+    assert len(said) == 2, "a new refusal is news again"
+
+
+def test_the_answer_to_ps_has_every_key(ledger: Stubborn) -> None:
+    books = Books(ledger, RUN, print)
+    books.note(A, Replica())
+    (row,) = books.processes()
+    assert list(row) == [
+        "name", "replica", "pid", "state", "exit_code", "signal", "restarts", "started_at", "ended_at", "reason",
+    ]  # fmt: skip
