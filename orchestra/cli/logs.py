@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -15,7 +16,7 @@ from orchestra.cli.state import Instance, State, open_state
 from orchestra.cli.targets import is_file
 from orchestra.errors import UsageError
 from orchestra.logs.catalogue import EVENTS, LEVELS
-from orchestra.logs.query import Filter, Target, parse_grep, parse_level, parse_when, read
+from orchestra.logs.query import Filter, Line, Target, parse_grep, parse_level, parse_when, read
 from orchestra.logs.render import Renderer
 
 EXAMPLES = """
@@ -27,6 +28,8 @@ orchestra logs --since 5m --level warning   what went wrong lately
 orchestra logs --tail 20 --grep 'total: '   the last matching lines
 orchestra logs --format json | jq -r .message
 """
+
+_BATCH = 1000  # lines
 
 TargetsArgument = Annotated[
     list[str] | None,
@@ -92,7 +95,7 @@ def logs(
     )
     with open_state() as state:
         chosen, members = _choose(state, targets or [], name, file)
-        replicas = Counter(row.process for row in state.ledger.processes(chosen.row.run))
+        replicas = state.replicas(chosen.row.run)
         path = chosen.row.log or str(state.places.log(chosen.row.run))
     wanted = replace(wanted, targets=members)
     _show(path, wanted, tail, replicas, as_stored=format_ is Format.JSON)
@@ -121,13 +124,19 @@ def _resolve(state: State, word: str, name: str | None, file: str | None) -> tup
 
 
 def _show(path: str, wanted: Filter, tail: int | None, replicas: dict[str, int], *, as_stored: bool) -> None:
+    lines = read(path, wanted, tail=tail)
     if as_stored:
         sys.stdout.flush()
-        for line in read(path, wanted, tail=tail):
-            sys.stdout.buffer.write(line.raw)
+        for batch in _batches(lines):
+            sys.stdout.buffer.write(b"".join([line.raw for line in batch]))
         sys.stdout.buffer.flush()
         return
     renderer = Renderer.to(sys.stdout, replicas=replicas)
-    for line in read(path, wanted, tail=tail):
-        if line.record is not None:
-            sys.stdout.write(renderer.render(line.record))
+    for batch in _batches(lines):
+        sys.stdout.write("".join([renderer.render(line.record) for line in batch if line.record is not None]))
+
+
+def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
+    """One write a batch: where Python does not buffer, a write a line is a system call a line."""
+    while batch := list(islice(lines, _BATCH)):
+        yield batch

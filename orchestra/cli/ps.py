@@ -49,7 +49,7 @@ def _content(state: State, chosen: Instance) -> dict[str, Any]:
     answered: dict[str, Any] | None = live_answer(state, chosen)
     if answered is not None:
         return {key: answered[key] for key in ("instance", "run", "state", "processes")}
-    rows = state.ledger.processes(chosen.row.run)
+    rows = state.processes(chosen.row.run)
     if chosen.state == "crashed":
         rows = [_after_the_crash(row) for row in rows]
     return {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from functools import cached_property
 from orchestra.cli.targets import Known, Names, Target, clear_instance, is_file, named, resolve, topology_path
 from orchestra.errors import OrchestraError, UsageError
 from orchestra.ledger.journal import Ledger
-from orchestra.ledger.rows import RUNNING_STATES, RunRow
+from orchestra.ledger.rows import RUNNING_STATES, ProcessRow, RunRow
 from orchestra.statedir import StateDir, is_locked
 
 
@@ -89,6 +91,20 @@ class State:
             frozenset(row.process for row in self.ledger.processes(run)),
             frozenset(row.key for row in self.ledger.objects(run=run)),
         )
+
+    def processes(self, run: str) -> list[ProcessRow]:
+        """Return the processes of a run in the order of its file, as far as its plan is still there."""
+        try:
+            plan = json.loads((self.places.run_folder(run) / "plan.json").read_bytes())
+            order = {process["name"]: n for n, process in enumerate(plan["processes"])}
+        except (OSError, ValueError, KeyError, TypeError):
+            order = {}
+        rows = self.ledger.processes(run)
+        return sorted(rows, key=lambda row: (order.get(row.process, len(order)), row.process, row.replica))
+
+    def replicas(self, run: str) -> dict[str, int]:
+        """Return how many replicas each process of a run has, in the order of its file."""
+        return Counter(row.process for row in self.processes(run))
 
     def _look(self, row: RunRow) -> Instance:
         # The lock is held for a moment longer than the run lasts, and again while an old run is being finished.

@@ -18,7 +18,7 @@ import typer
 from orchestra.cli import complete
 from orchestra.cli.attend import Attendant, Outcome, exit_status, say_stopping
 from orchestra.cli.exits import ExitCode, tell
-from orchestra.cli.options import Format, FormatOption, InstanceNameOption, ScaleOption, SetOption, TopologyOption, emit
+from orchestra.cli.options import Format, InstanceNameOption, ScaleOption, SetOption, TopologyOption, emit
 from orchestra.cli.targets import DEFAULT_FILE, is_file
 from orchestra.errors import UsageError, from_wire
 from orchestra.statedir import StateDir
@@ -56,7 +56,7 @@ def up(
     scale: ScaleOption = None,
     set_: SetOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and plan, start nothing.")] = False,
-    format_: FormatOption = Format.TABLE,
+    format_: Annotated[Format, typer.Option("--format", help="How to write the plan of --dry-run.")] = Format.TABLE,
 ) -> int:
     """Create the objects, wire and launch the processes.
 
@@ -67,6 +67,8 @@ def up(
     Exit status: 0 all went well, 1 a process failed, 2 the file is invalid,
     5 the instance is already up or a name is taken, 130 Ctrl-C.
     """
+    if format_ is not Format.TABLE and not dry_run:
+        raise UsageError("--format is the format of the plan", hint="Use it with --dry-run.")
     chosen, only = _split(words or [], file)
     from orchestra.cli.prepare import prepare
 
@@ -149,21 +151,26 @@ def _screen(plan: RunPlan) -> tuple[Any, Any]:
     replicas = {process.name: process.replicas for process in plan.processes}
     out, err = Renderer.to(sys.stdout, replicas=replicas), Renderer.to(sys.stderr, replicas=replicas)
 
+    waiting: list[str] = []
+
     def show(line: bytes) -> None:
         record = json.loads(line)
         if record.get("event") == "object.failed":
             return  # the error follows, with what helps
-        if is_ours(record):
-            with suppress(OSError, ValueError):
-                sys.stdout.flush()
-                sys.stderr.write(err.render(record))
-        else:
-            sys.stdout.write(out.render(record))
+        if not is_ours(record):
+            waiting.append(out.render(record))  # one write a batch: unbuffered Python makes one system call each
+            return
+        flush()
+        with suppress(OSError, ValueError):
+            sys.stderr.write(err.render(record))
+            sys.stderr.flush()
 
     def flush() -> None:
-        sys.stdout.flush()
-        with suppress(OSError, ValueError):
-            sys.stderr.flush()
+        text = "".join(waiting)
+        waiting.clear()
+        if text:
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
     return show, flush
 

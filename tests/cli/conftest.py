@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,7 +75,7 @@ def record(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
 @pytest.fixture
 def queue(ipc_name: Callable[[], str]) -> Iterator[tuple[Spec, Handle]]:
     """Make a real System V queue; gone after the test."""
-    spec = Spec(Family.SYSV, Kind.QUEUE, key=0x4F524300 + os.getpid() % 0xFF, mode=0o640)
+    spec = Spec(Family.SYSV, Kind.QUEUE, key=0x4F524300 + secrets.randbelow(1 << 20), mode=0o640)
     adapter = adapter_for(Family.SYSV, Kind.QUEUE)
     handle = adapter.create(spec)
     try:

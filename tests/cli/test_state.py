@@ -9,6 +9,7 @@ import pytest
 
 from orchestra.cli.state import State, open_state
 from orchestra.errors import NotFound, UsageError
+from orchestra.ledger.rows import ProcessRow
 from tests.cli.conftest import Record
 
 
@@ -84,3 +85,15 @@ def test_looking_makes_nothing(home: Path) -> None:
     with open_state() as known:
         assert known.instances == {}
     assert not home.exists()
+
+
+def test_processes_come_in_the_order_of_the_file(record: Record) -> None:
+    record.run("r1", "pipeline")
+    record.processes("r1", *(ProcessRow("", name, n, "exited") for name in ("a", "b", "z") for n in (1, 2)))
+    assert [row.process for row in state(record).processes("r1")] == ["a", "a", "b", "b", "z", "z"]
+    plan = record.places.run_folder("r1") / "plan.json"
+    plan.write_text('{"processes": [{"name": "z"}, {"name": "a"}]}')
+    assert list(state(record).replicas("r1").items()) == [("z", 2), ("a", 2), ("b", 2)]
+    for broken in ("", "[]", '{"processes": 1}', '{"processes": ["z"]}'):
+        plan.write_text(broken)
+        assert list(state(record).replicas("r1")) == ["a", "b", "z"]

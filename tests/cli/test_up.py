@@ -135,6 +135,7 @@ def test_a_file_with_errors_starts_nothing(home: Path, tmp_path: Path) -> None:
         (["up", "nothing.yaml"], "there is no nothing.yaml"),
         (["up", "thing.yml"], "reads as the name of a process"),
         (["up", "-f", "a.yaml", "b.yaml"], "name a file"),
+        (["up", "--format", "json"], "--format is the format of the plan"),
         (["plan", "/dev/null/x.yaml"], "there is no /dev/null/x.yaml"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
