@@ -37,10 +37,11 @@ def load_bytes(data: bytes, name: str = "x.yaml") -> Any:
 
 # --- nothing but TopologyError ---------------------------------------------------------------------------------
 
-PIECES = """version: 1\n|queues:\n|  jobs: |{|}|[|]|, |: |- |\n|  |\t|&a |*a|<<: |!|!!str |"|'|${|}|$|${queues.jobs.name}|${x}|0600
-|0o600|~|null|true|yes|x-a: |processes:\n|  a:\n|    command: |[cat]|uses: |depends_on: |name: |64KiB|#|%|@|`|\\|\r\n|\u2028
-|é|\U0001f600|? |include: |[x.yaml]|fill: |segments:\n|pipes:\n|family: sysv|variables: {x: 1}\n|--- |\n...\n|stop: {grace: 5s}
-|replicas: 3|external: true|key: {path: f, project: A}|$${"""
+PIECES = """version: 1\n|queues:\n|  jobs: |{|}|[|]|, |: |- |\n|  |\t|&a |*a|<<: |!|!!str |"|'|${|}|$
+|${queues.jobs.name}|${x}|0600|0o600|~|null|true|yes|x-a: |processes:\n|  a:\n|    command: |[cat]|uses: |64KiB
+|depends_on: |name: |#|%|@|`|\\|\r\n|\u2028|é|\U0001f600|? |include: |[x.yaml]|fill: |segments:\n|pipes:\n
+|family: sysv|variables: {x: 1}\n|--- |\n...\n|stop: {grace: 5s}|replicas: 3|external: true
+|key: {path: f, project: A}|$${"""
 FRAGMENTS = st.sampled_from(PIECES.split("|"))
 
 
@@ -68,8 +69,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
 )
-WORDS = """version name variables include queues segments semaphores pipes processes jobs a b command uses environment size
-family mode key fill stop success depends_on replicas external value values x-a on_down path"""
+WORDS = """version name variables include queues segments semaphores pipes processes jobs a b command uses
+environment size family mode key fill stop success depends_on replicas external value values x-a on_down path"""
 SOME_KEYS = st.sampled_from(WORDS.split())
 SOME_TEXTS = st.sampled_from(["a", "jobs", "sysv", "${x}", "64KiB", "0600", "read", ""])
 LIKELY = st.recursive(

@@ -1,0 +1,50 @@
+"""Help for wrong words: every hint names something that exists."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from pydantic import BaseModel
+
+from orchestra.topology import hints
+from orchestra.topology.findings import keys_of
+from orchestra.topology.hints import nearest, nearest_help
+from orchestra.topology.model import Process, Stop, Topology
+from orchestra.topology.objectmodels import OBJECT_MODELS, Fill, Ftok
+
+TABLES = {"top": hints.TOP, "process": hints.PROCESS, "stop": hints.STOP, **hints.OBJECT}
+MODELS: list[type[BaseModel]] = [Topology, Process, Stop, Fill, Ftok]
+MODELS += [model for models in OBJECT_MODELS.values() for model in models.values()]
+EVERY_KEY = {key for model in MODELS for key in keys_of(model)}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_foreign_word_is_no_key_of_ours(table: str) -> None:
+    models: dict[str, list[type[BaseModel]]] = {"top": [Topology], "process": [Process], "stop": [Stop]}
+    ours = {key for model in models.get(table, []) for key in keys_of(model)}
+    if table in OBJECT_MODELS:
+        ours = set.intersection(*(set(keys_of(model)) for model in OBJECT_MODELS[table].values()))
+    assert ours.isdisjoint(TABLES[table])
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_hint_names_only_keys_that_exist(table: str) -> None:
+    for word, text in TABLES[table].items():
+        for key in re.findall(r"`([a-z_]+):", text):
+            assert key in EVERY_KEY, f"{word}: {key}"
+
+
+def test_nearest() -> None:
+    assert nearest("comand", ["command", "uses"]) == "command"
+    assert nearest("max-messages", ["max_messages"]) == "max_messages"
+    assert nearest("Jobs", ["jobs"]) == "jobs"
+    assert nearest("zzz", ["command"]) is None
+    assert nearest("x", []) is None
+
+
+def test_nearest_help() -> None:
+    assert nearest_help("jbos", ["jobs"], "One of {}.") == "Did you mean `jobs`?"
+    assert nearest_help("zzz", ["jobs", "log"], "One of {}.") == "One of jobs, log."
+    assert nearest_help("zzz", [f"n{i}{i}" for i in range(50)], "One of {}.") == ""
+    assert nearest_help("zzz", [], "One of {}.") == ""
