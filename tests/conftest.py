@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import count
@@ -32,11 +33,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs root for everybody else."""
-    if os.getuid() != 0:
-        for item in items:
-            if item.get_closest_marker("root"):
-                item.add_marker(pytest.mark.skip(reason="needs uid 0"))
+    """Skip what cannot be done here, and say why."""
+    for item in items:
+        if item.get_closest_marker("root") and os.getuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="needs uid 0"))
+        elif item.get_closest_marker("other_user") and not _others_can_enter(Path(__file__)):
+            item.add_marker(pytest.mark.skip(reason="another user could not enter the folder this checkout is in"))
+
+
+def _others_can_enter(path: Path) -> bool:
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
 
 
 class SuiteAudit:

@@ -301,6 +301,7 @@ def test_another_user_under_our_announced_name_stays(zygote: Zygote, host: Host,
 
 
 @pytest.mark.root
+@pytest.mark.other_user
 @pytest.mark.parametrize("step", ["created", "confirmed", "never"])
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case.naming == DERIVED and case.family not in NAMELESS_FAMILIES], ids=str
