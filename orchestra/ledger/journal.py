@@ -73,6 +73,10 @@ class Ledger:
     ) -> None:
         self.close()
 
+    def patience(self, seconds: float) -> None:
+        """Set how long a call waits for somebody else's transaction before it raises (at first BUSY_SECONDS)."""
+        self._run(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Hold the write lock over several calls: all of them are committed at the end, or none.

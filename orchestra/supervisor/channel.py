@@ -26,6 +26,7 @@ class Channel:
         self.socket = sock
         self.peer = peer  # pid of the guardian, where we are its parent
         self._received = bytearray()
+        self._unread: list[dict[str, Any] | None] = []
 
     @classmethod
     def from_fd(cls, fd: int) -> Channel:
@@ -60,7 +61,7 @@ class Channel:
         With `wait`, block until there is something or the other side is gone.
         """
         ended = False
-        while b"\n" not in self._received:
+        while b"\n" not in self._received and not self._unread:
             try:
                 self.socket.settimeout(None if wait else 0.0)
                 chunk = self.socket.recv(_CHUNK)
@@ -74,7 +75,12 @@ class Channel:
             self._received += chunk
         *lines, rest = bytes(self._received).split(b"\n")
         self._received = bytearray(rest)
-        return _messages(lines), ended
+        early, self._unread = self._unread, []
+        return early + _messages(lines), ended
+
+    def unread(self, messages: list[dict[str, Any] | None]) -> None:
+        """Give messages back, for the next `receive`; the descriptor does not tell of them again."""
+        self._unread = messages + self._unread
 
     def close(self) -> None:
         """Close our end; the other side sees the end of the stream."""

@@ -8,6 +8,7 @@ descendant: as a subreaper it inherits them all, also those that forked twice or
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import select
@@ -44,6 +45,7 @@ def main(fd: int) -> NoReturn:
     """
     code = 1
     try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored by our caller, it would hide how children end
         _detach(fd)
         channel = Channel.from_fd(fd)
         set_comm("orchestra-guard")
@@ -78,8 +80,12 @@ def _serve(channel: Channel) -> int:
     except OrchestraError as err:
         channel.send({"event": "error", "error": err.to_wire(), "exit_code": err.exit_code})
         return err.exit_code
-    _errors_to(job.places.run_folder(job.run.run))
+    defects = job.places.run_folder(job.run.run) / "stderr.txt"
+    _errors_to(defects)
     code = _guard(job, channel)
+    with contextlib.suppress(OSError):
+        if defects.stat().st_size == 0:
+            defects.unlink()
     os.close(lock)
     return code
 
@@ -88,8 +94,9 @@ def _first_message(channel: Channel) -> dict[str, Any] | None:
     """Wait for the plan; None when the other side went away without one."""
     while True:
         messages, ended = channel.receive(wait=True)
-        for message in messages:
+        for index, message in enumerate(messages):
             if message is not None and message.get("op") == "run":
+                channel.unread(messages[index + 1 :])  # a Ctrl-C that came at once
                 return message
         if ended:
             return None
@@ -155,18 +162,20 @@ def _write_private(path: Path, text: str) -> None:
         raise StateError(f"cannot write {path}: {err.strerror}") from err
 
 
-def _errors_to(folder: Path) -> None:
+def _errors_to(path: Path) -> None:
     """Send what Python itself has to say about a defect of ours to a file of the run."""
     with contextlib.suppress(OSError):
-        fd = os.open(folder / "stderr.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         os.dup2(fd, 2)
         os.close(fd)
 
 
 def _guard(job: Job, channel: Channel) -> int:
     """Fork the supervisor and wait for its end; see that nothing is left of the run. Returns the exit code."""
+    gc.freeze()  # a collection would touch, and so copy, every page that the two could share
     myself = os.pidfd_open(os.getpid())
     will, testament = os.pipe2(os.O_CLOEXEC)
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until both of us know what to do with them
     supervisor = os.fork()
     if supervisor == 0:
         os.close(will)
@@ -175,6 +184,7 @@ def _guard(job: Job, channel: Channel) -> int:
     os.close(myself)
     for number in STOP_SIGNALS:
         signal.signal(number, _forwarder(supervisor))
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     found = os.waitid(os.P_PID, supervisor, os.WEXITED)
     assert found is not None
     in_order = bool(os.read(will, 1))

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,8 @@ from orchestra.supervisor.wiring import PipeEnds, Wire, wires
 
 SPAWN_SLICE = 32  # launches between two looks at everything else
 RETRY = 1.0  # seconds between two tries to write a log or a ledger that refused
+# How long a call waits while somebody else writes the ledger: processes must not wait for it, objects may.
+PATIENCE_RUNNING, PATIENCE_ENDING = 0.1, 5.0  # seconds
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # What `ps` and the ledger call a phase while the run is not over.
 _WORDS = {
@@ -91,7 +93,8 @@ class Supervisor:
         """Supervise the run to its end and return its exit code. `guardian` is a pidfd of the guardian."""
         self._listen(guardian)
         try:
-            self._set_up()
+            if not self.finished:  # a stop may have come first
+                self._set_up()
         except OrchestraError as err:
             return self._give_up(err)
         self.dispatch(on.Begin())
@@ -112,10 +115,11 @@ class Supervisor:
         self.books.change(supervisor_pid=pid, supervisor_start=start_time(pid))
         for who, replica in self.state.replicas.items():
             self.books.note(who, replica)
+        self._channel_ready()  # what the guardian read along with the plan
 
     def _set_up(self) -> None:
         """Everything before the first process: socket, objects, wiring. Raises OrchestraError."""
-        self.open_files = limits.raise_open_files(2 * len(self.state.replicas))
+        self.open_files = limits.raise_open_files(2 * len(self.state.replicas), len(self.plan.objects))
         path = self.job.places.socket(self.plan.instance)
         self.control = ControlServer(self.reactor, path, state=self.answer, stop=self._stop_asked)
         self.books.change(socket=os.fspath(path))
@@ -139,12 +143,15 @@ class Supervisor:
             self.say(event, **teardown.describe(thing.row))
         self.wires = wires(self.plan, self.job.run.run, self.things)
         self.pipe_ends = PipeEnds(self.plan, self.things)
+        self.ledger.patience(PATIENCE_RUNNING)
 
     def _give_up(self, err: OrchestraError) -> int:
         """End a run that could not be set up: nothing it made stays, the command is told why."""
         self._close_objects()
         reused = frozenset(thing.row.recorded for thing in self.things.values() if thing.reused)
         result = teardown.undo(self.ledger, self.job.run.run, reused=reused, say=self.say)
+        for who, replica in self.state.replicas.items():
+            self.books.note(who, replace(replica, phase=Phase.SKIPPED, reason=f"the start failed: {err.problem}"))
         self.say("run.ended", state="failed", exit_code=err.exit_code)
         self.books.change(state="failed", ended_at=time.time(), exit_code=err.exit_code, finished=result.complete)
         self._last_words()
@@ -155,6 +162,7 @@ class Supervisor:
     def _end(self) -> int:
         """Tear down, or leave the objects to `down`; write the last words."""
         self.outputs.close()
+        self.ledger.patience(PATIENCE_ENDING)
         failed, code = self.state.has_failed, self.state.exit_code
         result = teardown.Result(complete=False)
         self._close_objects()

@@ -61,7 +61,7 @@ class Reactor:
     def signals(self, numbers: Iterable[int], callback: Callable[[bytes], None]) -> None:
         """Call back with the numbers of the signals that arrived, in order, one byte each time one came.
 
-        Takes over the process's wake-up descriptor.
+        Takes over the process's wake-up descriptor and unblocks every signal.
         """
         receive, send = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         for number in numbers:
@@ -73,6 +73,7 @@ class Reactor:
                 callback(os.read(receive, 4096))
 
         self.watch(receive, arrived)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # those that came before now arrive
 
     def turn(self, *, wait: bool = True, awake: Callback = _nothing) -> None:
         """Wait for the next thing to happen (or, with `wait` False, only look) and call back for all that did.

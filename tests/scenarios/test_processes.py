@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
+from orchestra.ledger.journal import Ledger
+from orchestra.supervisor.launch import start_guardian
 from tests.support.programs import BECOMES_A_DAEMON, FORKS_TWICE, LEAVES_A_DEAF_CHILD, WAITS, pid_in, python
 from tests.support.runs import is_alive, process, running, until
 
@@ -240,3 +243,43 @@ def test_the_caller_going_away_stops_a_run_in_the_foreground(place: Path) -> Non
         run.reap()
         assert not is_alive(pid)
         assert run.row().exit_code == 129
+
+
+def test_a_stop_that_comes_along_with_the_plan(place: Path) -> None:
+    with running(place, process("a", WAITS)) as run:
+        run.stop("SIGTERM")
+        assert run.ended()["exit_code"] == 143
+        assert run.rows()["a.1"].state in ("skipped", "exited")
+        assert run.errors() == ""
+
+
+def test_a_caller_that_ignores_sigchld_and_blocks_everything(place: Path) -> None:
+    """Both are inherited by whatever it starts, and must not reach guardian, supervisor or child."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        channel = start_guardian()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGCHLD, before)
+    with running(place, process("a", "exit 3"), channel=channel) as run:
+        assert run.ended()["failed"] == [{"process": "a", "replica": 1, "reason": "exited with code 3"}]
+    with running(place, process("a", WAITS)) as run:
+        os.kill(run.up().control().state()["guardian"], signal.SIGTERM)
+        assert run.ended()["exit_code"] == 143
+
+
+def test_a_ledger_that_somebody_else_holds_delays_nobody(place: Path) -> None:
+    with running(place, process("a", WAITS), process("b", "read x < gate")) as run:
+        os.mkfifo(place.parent / "gate")
+        run.up().wait_line("a", "ready")
+        with Ledger.open(run.places.ledger) as other, other.transaction():
+            (place.parent / "gate").write_text("\n")
+            began = time.monotonic()
+            until(lambda: "ledger.unwritable" in run.path())
+            assert run.ps()["b"]["state"] == "exited"
+            assert time.monotonic() - began < 2.0
+        run.stop()
+        run.ended()
+        assert run.rows()["b.1"].state == "exited"
+        assert run.row().state == "down"

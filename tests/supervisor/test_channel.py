@@ -68,3 +68,16 @@ def test_a_descriptor_taken_over_does_not_reach_children() -> None:
     assert not os.get_inheritable(channel.fileno())
     channel.close()
     ours.close()
+
+
+def test_what_was_given_back_comes_first(ends: tuple[Channel, Channel]) -> None:
+    ours, theirs = ends
+    ours.send({"op": "run"})
+    ours.send({"op": "stop"})
+    found: list[object] = []
+    while len(found) < 2:
+        messages, _ = theirs.receive(wait=True)
+        found += messages
+    theirs.unread([{"op": "stop"}])
+    assert theirs.receive(wait=True) == ([{"op": "stop"}], False)
+    assert theirs.receive() == ([], False)
