@@ -207,4 +207,8 @@ class Topology(Extensible):
 
     def object(self, key: str) -> IpcObject | None:
         """Return an object by its key; keys are unique over all sections."""
-        return next((item for _, name, item in self.objects() if name == key), None)
+        for section in SECTIONS:
+            found: IpcObject | None = getattr(self, section).get(key)
+            if found is not None:
+                return found
+        return None

@@ -6,7 +6,7 @@ knows every declared name, so a mistake inside an object does not make its users
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestra.errors import Problem
@@ -16,7 +16,7 @@ from orchestra.topology.hints import nearest, nearest_help
 from orchestra.topology.include import normal
 from orchestra.topology.interpolation import SECTIONS, PlaceholderUse, dotted
 from orchestra.topology.marks import Marks
-from orchestra.topology.model import Process, Topology
+from orchestra.topology.model import Topology
 from orchestra.topology.nodes import Map
 from orchestra.topology.objectmodels import IN_WORDS, Ftok, IpcObject, SysvObject
 
@@ -282,20 +282,20 @@ def unused_objects(document: Document) -> Iterator[Problem]:
 
 def one_sided(document: Document) -> Iterator[Problem]:
     """A queue or pipe with only readers waits forever; with only writers it fills up."""
+    used: dict[str, list[Access]] = {}
+    for process in document.topology.processes.values():
+        for key, access in process.uses.items():
+            used.setdefault(key, []).append(access)
     for section, key, item in document.topology.objects():
         if item.kind not in (Kind.QUEUE, Kind.PIPE) or getattr(item, "external", False):
             continue  # the other side of an external object may be anybody
-        accesses = _accesses(key, document.topology.processes.values())
+        accesses = used.get(key, [])
         if not accesses or Access.READ_WRITE in accesses or len(set(accesses)) == 2:
             continue
         reads = accesses[0] is Access.READ
         message = f"`{key}` has only {'readers' if reads else 'writers'}"
         hint = "Nobody writes: they will wait forever." if reads else "Nobody reads: it fills up, and then they wait."
         yield document.marks.problem((section, key), "one_sided", message, hint, key=True)
-
-
-def _accesses(key: str, processes: Iterable[Process]) -> list[Access]:
-    return [process.uses[key] for process in processes if key in process.uses]
 
 
 ERRORS = (

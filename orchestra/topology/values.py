@@ -32,6 +32,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(?:[0-9]{1,12}(?:\.[0-9]{1,9})?(?:ms|s|m|h))+")
 _DURATION_PART = re.compile(r"([0-9.]+)(ms|s|m|h)")
 DURATION_MAX = 366 * 86400.0
+NAME_MAX = 255  # bytes of one part of a path: limits.h
 SIZE_MAX = 2**63 - 1
 _OCTAL = re.compile(r"(?:0o)?[0-7]{1,5}")
 
@@ -140,12 +141,11 @@ def read_source_text(value: Any) -> str:
 def read_template(value: Any) -> Template:
     """Text that may hold placeholders; in Python, a ready template or a text with `${…}` in it."""
     if type(value) is Scalar and value.template is not None and not value.broken:
-        return value.template
+        return _without_nul(value.template)
     if isinstance(value, tuple):
-        return value
+        return _without_nul(value)
     text = read_source_text(value)
-    if "\0" in text:
-        raise fault("bad_value", "a NUL character cannot be passed to a program")
+    _without_nul((text,))
     if type(value) is not Scalar and "${" in text:
         try:
             return expand(text, Scope(), late=True).parts
@@ -154,11 +154,20 @@ def read_template(value: Any) -> Template:
     return (text,) if text else ()
 
 
+def _without_nul(template: Template) -> Template:
+    if any(isinstance(part, str) and "\0" in part for part in template):
+        raise fault("bad_value", "a NUL character cannot be passed to a program")
+    return template
+
+
 def read_path(value: Any) -> str:
     """A path: text that is not empty."""
     text = read_text(value)
     if not text or "\0" in text:
         raise fault("bad_value", "a path cannot be empty" if not text else "a path cannot hold a NUL character")
+    longest = max(len(part.encode("utf-8", "surrogateescape")) for part in text.split("/"))
+    if longest > NAME_MAX:
+        raise fault("bad_name", f"a name in this path has {longest} bytes: at most {NAME_MAX}")
     return text
 
 
