@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import pwd
-import secrets
 import stat
 import time
 from collections.abc import Mapping
@@ -28,7 +26,7 @@ _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # 32 letters, none that is read 
 
 def new_token(length: int = 8) -> str:
     """Return a random word for run ids and nonces: 5 bits a letter, unique enough to prove origin."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+    return "".join(_ALPHABET[byte & 31] for byte in os.urandom(length))  # `secrets` loads OpenSSL
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +74,8 @@ class StateDir:
         path = self.runtime / f"{instance}.sock"
         if len(os.fsencode(path)) <= SOCKET_PATH_MAX:
             return path
+        import hashlib
+
         digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
         return Path(f"/tmp/orchestra-{os.getuid()}") / f"{digest}.sock"  # noqa: S108
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +20,9 @@ SHM_FOLDER = "/dev/shm"  # noqa: S108 this is where glibc puts POSIX segments an
 
 def random_key() -> int:
     """Return a System V key: 31 bits, never 0 (IPC_PRIVATE), and never negative where a tool prints it signed."""
-    return secrets.randbelow(2**31 - 1) + 1
+    while not (key := int.from_bytes(os.urandom(4), "little") & 0x7FFFFFFF):
+        pass
+    return key
 
 
 def here() -> Here:

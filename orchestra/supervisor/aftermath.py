@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from orchestra.kernel.host import boot_id
@@ -45,26 +46,29 @@ class Finished:
         return self.teardown.complete and not self.stuck
 
 
-def finish(ledger: Ledger, run: RunRow, *, leak: bool = False) -> Finished:
+def finish(ledger: Ledger, run: RunRow, *, leak: bool = False, say: teardown.Say | None = None) -> Finished:
     """End the survivors of `run`, apply `on_down` and mark it finished. Raises LedgerError.
 
     A run that was still going when its supervisor died counts as crashed, and so as failed for keep-on-failure.
+    `say` is told every event with its run; without it they go to the log of the run.
     """
     if run.state in RUNNING_STATES:
         mark_crashed(ledger, run.run, "its supervisor was killed")
         run = replace(run, state="crashed")
-    lines: list[bytes] = []
-
-    def say(event: str, **fields: Any) -> None:
-        lines.append(event_record(event, run=run.run, **fields))
-
-    ended, stuck = _end_survivors(ledger, run, say) if run.boot_id == boot_id() else ([], [])
+    tell = partial(say or _append_to(run.log), run=run.run)
+    ended, stuck = _end_survivors(ledger, run, tell) if run.boot_id == boot_id() else ([], [])
     failed = run.state in ("failed", "crashed")
-    result = teardown.apply_on_down(ledger, run.run, failed=failed, leak=leak or run.leak, say=say)
-    append_records(run.log, b"".join(lines))
+    result = teardown.apply_on_down(ledger, run.run, failed=failed, leak=leak or run.leak, say=tell)
     if result.complete and not stuck:
         ledger.update_run(run.run, finished=True)
     return Finished(ended, stuck, result)
+
+
+def _append_to(log: str) -> teardown.Say:
+    def say(event: str, **fields: Any) -> None:
+        append_records(log, event_record(event, **fields))
+
+    return say
 
 
 def mark_crashed(ledger: Ledger, run: str, why: str) -> None:

@@ -14,7 +14,6 @@ import os
 import select
 import signal
 import time
-import traceback
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -52,10 +51,17 @@ def main(fd: int) -> NoReturn:
         set_subreaper()
         code = _serve(channel)
     except BaseException:  # noqa: BLE001 this process must not return into the code that forked it
-        with contextlib.suppress(Exception):
-            traceback.print_exc()
+        _print_defect()
     finally:
         os._exit(code)
+
+
+def _print_defect() -> None:
+    """Write the traceback of a defect of ours to where stderr goes now."""
+    with contextlib.suppress(Exception):
+        import traceback
+
+        traceback.print_exc()
 
 
 def _detach(channel: int) -> None:
@@ -215,8 +221,7 @@ def _be_supervisor(job: Job, channel: Channel, guardian: int, testament: int) ->
             ledger.update_run(job.run.run, state="failed", ended_at=time.time(), exit_code=code, finished=True)
         os.write(testament, b".")
     except BaseException:  # noqa: BLE001 a defect of ours: the guardian takes over
-        with contextlib.suppress(Exception):
-            traceback.print_exc()
+        _print_defect()
     finally:
         os._exit(code)
 
