@@ -20,6 +20,7 @@ from orchestra.cli.state import State, open_state
 from orchestra.cli.values import parse_duration
 from orchestra.errors import NotFound, UsageError
 from orchestra.kinds import OBJECT_KINDS
+from orchestra.supervisor.teardown import describe
 from orchestra.views.ansi import is_terminal, paint_for, terminal_width
 from orchestra.views.answer import render_json
 from orchestra.views.findings import clean_table
@@ -75,6 +76,7 @@ def clean(
         if chosen.remove and not yes and not _agreed(chosen):
             return ExitCode.FAILED
         done = remove(state.ledger, chosen)
+        _log(state, done)
     _show(done, format_, dry_run=False)
     return done.exit_code
 
@@ -111,6 +113,17 @@ def _agreed(chosen: Chosen) -> bool:
         tell("")
     tell("nothing was removed")
     return False
+
+
+def _log(state: State, done: Cleaned) -> None:
+    """Put each removal into the log of the run that had made the object."""
+    if not done.removed:
+        return
+    from orchestra.logs.pipeline import command_logger
+
+    log = command_logger("clean", locate=state.places.log, shown=False)
+    for finding in done.removed:
+        log.info("object.removed", run=finding.row.run, **describe(finding.row))
 
 
 def _show(done: Cleaned, format_: Format, *, dry_run: bool) -> None:

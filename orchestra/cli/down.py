@@ -134,11 +134,14 @@ def _finish(state: State, instance: str, *, leak: bool) -> _Done:
     waiting = [row for row in state.ledger.runs(instance=instance) if not row.finished]
     if not waiting:
         return _Done()
+    from orchestra.logs.pipeline import command_logger
+
     fd = _take(state, instance)
+    log = command_logger("down", locate=state.places.log)
     done = _Done()
     try:
         for row in waiting:
-            result = aftermath.finish(state.ledger, row, leak=leak)
+            result = aftermath.finish(state.ledger, row, leak=leak, say=log.info)
             done.runs.append(row.run)
             done.left += result.teardown.left
             done.removed += result.teardown.removed

@@ -11,6 +11,7 @@ from orchestra.kernel.registry import adapter_for
 from orchestra.kinds import Family, Holders, Stat
 from orchestra.ledger.rows import ObjectRow, ObjectState
 from orchestra.objects import ref_of
+from orchestra.objects.entitlement import same_object
 
 # Ledger states of objects that may be there now.
 PRESENT = (ObjectState.INTENDED, ObjectState.LIVE, ObjectState.KEPT, ObjectState.BORROWED)
@@ -46,6 +47,6 @@ def _seen(row: ObjectRow, holders: Holders) -> Seen:
         stat = adapter_for(row.family, row.kind).stat(ref_of(row))
     except KernelError:  # we may not look: the ledger's word stands
         return Seen(row, row.state.value, None, holders)
-    if stat is None or (row.identity is not None and not row.identity.is_same(stat.identity)):
+    if stat is None or (row.identity is not None and not same_object(row.identity, stat)):
         return Seen(row, "unlinked" if holders.holders else ObjectState.GONE.value, None, holders)
     return Seen(row, "removing" if stat.marked else row.state.value, stat, holders)

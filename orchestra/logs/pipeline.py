@@ -20,18 +20,19 @@ from orchestra.logs.sink import append_records
 
 
 def command_logger(
-    command: str, *, locate: Callable[[str], Path] | None = None, stream: TextIO | None = None
+    command: str, *, locate: Callable[[str], Path] | None = None, stream: TextIO | None = None, shown: bool = True
 ) -> structlog.BoundLogger:
     """Return the logger of one command (`down`, `clean`, `up`).
 
     Each event must be one of the catalogue, which also sets its level: `log.info("object.removed", run=…, …)`. It is
     shown on `stream` (standard error by default), and appended to the log of its `run` where `locate(run)` is a file
-    that exists. Not for a live run: there the supervisor is the one who writes.
+    that exists. Not for a live run: there the supervisor is the one who writes. `shown=False` is for a command whose
+    answer says the same already.
     """
     target = sys.stderr if stream is None else stream
     logger: structlog.BoundLogger = structlog.wrap_logger(
         structlog.PrintLogger(target),
-        processors=[_Encode(f"orchestra.{command}"), _Append(locate), _Show(Renderer.to(target))],
+        processors=[_Encode(f"orchestra.{command}"), _Append(locate), _Show(Renderer.to(target)) if shown else _drop],
         wrapper_class=structlog.BoundLogger,
         cache_logger_on_first_use=True,
     )
@@ -62,6 +63,10 @@ class _Append:
             if path.exists():
                 append_records(path, event["line"])
         return event
+
+
+def _drop(_: WrappedLogger, __: str, ___: EventDict) -> EventDict:
+    raise structlog.DropEvent
 
 
 class _Show:

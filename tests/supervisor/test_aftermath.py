@@ -18,6 +18,7 @@ from orchestra.ledger.rows import ProcessRow, RunRow
 from orchestra.supervisor import aftermath
 from tests.support.runs import is_alive
 
+RUN = f"crashed-{os.getpid()}"  # another test session on this host must not take our processes for its own
 DEAF = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
 
 
@@ -26,9 +27,7 @@ class Scene:
 
     def __init__(self, folder: Path) -> None:
         self.ledger = Ledger.open(folder / "ledger.db")
-        self.run = RunRow(
-            "crashed1", "t", "test", "/f", "/", "up", time.time(), boot_id(), 0, log=str(folder / "log.jsonl")
-        )
+        self.run = RunRow(RUN, "t", "test", "/f", "/", "up", time.time(), boot_id(), 0, log=str(folder / "log.jsonl"))
         self.ledger.begin_run(self.run)
         self.started: list[subprocess.Popen[bytes]] = []
 
@@ -45,7 +44,7 @@ class Scene:
         return made
 
     def record(self, pid: int, started: int | None, state: str = "running") -> None:
-        self.ledger.record_processes([ProcessRow("crashed1", f"p{pid}", 1, state, pid, started)])
+        self.ledger.record_processes([ProcessRow(RUN, f"p{pid}", 1, state, pid, started)])
 
     def finish(self) -> aftermath.Finished:
         return aftermath.finish(self.ledger, self.run)
@@ -85,30 +84,28 @@ def test_a_number_that_went_to_somebody_else_is_not(scene: Scene) -> None:
 
 
 def test_a_process_that_carries_the_run_is_ended_and_one_of_another_run_is_not(scene: Scene) -> None:
-    survivor, other = scene.start(run="crashed1"), scene.start(run="crashed2")
+    survivor, other = scene.start(run=RUN), scene.start(run=f"{RUN}-2")
     assert scene.finish().survivors == [survivor.pid]
     assert is_alive(other.pid)
 
 
 def test_one_that_ignores_sigterm_is_killed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aftermath, "GRACE", 0.05)
-    survivor = scene.start(run="crashed1", deaf=True)
+    survivor = scene.start(run=RUN, deaf=True)
     assert scene.finish().survivors == [survivor.pid]
     assert survivor.wait() == -9
 
 
-def test_whoever_calls_is_not_its_own_victim(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`orchestra down` typed in a shell that the run itself started."""
-    mine = start_time(os.getpid())
-    scene.record(os.getpid(), mine)
-    scene.record(os.getppid(), start_time(os.getppid()))
+def test_whoever_calls_is_not_its_own_victim(scene: Scene) -> None:
+    """`orchestra down` typed in a shell that the run itself started. (Its parent's other children would be ended.)"""
+    scene.record(os.getpid(), start_time(os.getpid()))
     assert scene.finish().survivors == []
 
 
 def test_a_run_from_before_a_restart_has_no_survivors(scene: Scene) -> None:
-    process = scene.start(run="crashed1")
-    scene.ledger.update_run("crashed1", boot_id="another")
-    scene.run = scene.ledger.run("crashed1") or scene.run
+    process = scene.start(run=RUN)
+    scene.ledger.update_run(RUN, boot_id="another")
+    scene.run = scene.ledger.run(RUN) or scene.run
     assert scene.finish().survivors == []
     assert is_alive(process.pid)
 
@@ -117,18 +114,18 @@ def test_the_record_says_how_it_ended(scene: Scene) -> None:
     scene.record(2**22 + 1, 5, state="running")
     scene.record(2**22 + 2, 5, state="exited")
     scene.finish()
-    found = scene.ledger.run("crashed1")
+    found = scene.ledger.run(RUN)
     assert found is not None
     assert (found.state, found.exit_code, found.finished) == ("crashed", 1, True)
     assert found.ended_at is not None
-    rows = scene.ledger.processes("crashed1")
+    rows = scene.ledger.processes(RUN)
     assert [(row.state, row.reason) for row in rows] == [("failed", "its supervisor was killed"), ("exited", "")]
 
 
 def test_a_run_that_had_ended_keeps_its_word(scene: Scene) -> None:
-    scene.ledger.update_run("crashed1", state="down", ended_at=5.0, exit_code=0)
-    scene.run = scene.ledger.run("crashed1") or scene.run
+    scene.ledger.update_run(RUN, state="down", ended_at=5.0, exit_code=0)
+    scene.run = scene.ledger.run(RUN) or scene.run
     scene.finish()
-    found = scene.ledger.run("crashed1")
+    found = scene.ledger.run(RUN)
     assert found is not None
     assert (found.state, found.exit_code, found.ended_at, found.finished) == ("down", 0, 5.0, True)
