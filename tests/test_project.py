@@ -74,7 +74,11 @@ def test_the_list_of_exceptions_only_shrinks() -> None:
 
 
 # Module -> where its behaviour is tested instead, because it has none apart from its neighbours.
-TESTED_ELSEWHERE: dict[str, str] = {}
+TESTED_ELSEWHERE: dict[str, str] = {
+    "orchestra/supervisor/commands.py": "tests/supervisor/test_machine.py",
+    "orchestra/supervisor/events.py": "tests/supervisor/test_machine.py",
+    "orchestra/supervisor/loop.py": "tests/scenarios/test_processes.py",
+}
 
 
 def test_tests_wait_for_conditions_and_never_sleep() -> None:
