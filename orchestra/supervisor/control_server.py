@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import socket
 import struct
@@ -22,6 +23,7 @@ from orchestra.supervisor.reactor import READ, WRITE, Reactor
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
 _BACKLOG = 16
+_ACCEPT_AGAIN = 0.1  # seconds; a connection that cannot be accepted keeps the socket ready, which must not spin
 
 
 class _Client:
@@ -80,8 +82,10 @@ class ControlServer:
     def _accept(self) -> None:
         try:
             sock, _ = self._socket.accept()
-        except OSError:
-            return  # it is gone again, or we have no descriptors left: the client sees a closed connection
+        except OSError:  # it is gone again; or we have no descriptors left, and it waits until we have
+            self._reactor.change(self._socket.fileno(), 0)
+            self._reactor.after("accept", _ACCEPT_AGAIN, self._listen_again)
+            return
         sock.setblocking(False)
         client = _Client(sock)
         self._clients[sock.fileno()] = client
@@ -90,6 +94,10 @@ class ControlServer:
         if uid not in (0, os.getuid()):
             self._refuse(client, PermissionRefused("this instance belongs to another user"))
             self._drop(client)
+
+    def _listen_again(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._reactor.change(self._socket.fileno(), READ)
 
     def _ready(self, client: _Client) -> None:
         if client.outgoing:
@@ -129,7 +137,8 @@ class ControlServer:
 
     def _accept_stop(self, client: _Client, request: dict[str, Any]) -> None:
         timeout = request.get("timeout")
-        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout < 0):
+        is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+        if timeout is not None and not (is_number and 0 <= timeout < math.inf):  # JSON as Python reads it knows NaN
             self._refuse(client, UsageError("timeout is a number of seconds"))
             return
         client.waits = True

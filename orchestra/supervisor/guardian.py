@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from orchestra.errors import Conflict, LedgerError, OrchestraError, StateError
 from orchestra.kernel.host import boot_id
-from orchestra.kernel.process import children, set_comm, set_subreaper, start_time
+from orchestra.kernel.process import children, send_signal, set_comm, set_subreaper, start_time
 from orchestra.kernel.procfs import command_of
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import RunRow
@@ -31,7 +31,8 @@ from orchestra.statedir import StateDir, new_token, take_lock
 from orchestra.supervisor import aftermath
 from orchestra.supervisor.channel import Channel
 from orchestra.supervisor.kin import signal_name
-from orchestra.supervisor.loop import STOP_SIGNALS, Job, supervise
+from orchestra.supervisor.launch import STOP_SIGNALS
+from orchestra.supervisor.loop import Job, supervise
 
 PATIENCE = 10.0  # seconds to wait for processes that were sent SIGKILL
 _KEPT_FDS = 3  # stdin, stdout, stderr
@@ -188,8 +189,9 @@ def _guard(job: Job, channel: Channel) -> int:
         _be_supervisor(job, channel, myself, testament)
     os.close(testament)
     os.close(myself)
+    forward = _forwarder(os.pidfd_open(supervisor))
     for number in STOP_SIGNALS:
-        signal.signal(number, _forwarder(supervisor))
+        signal.signal(number, forward)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     found = os.waitid(os.P_PID, supervisor, os.WEXITED)
     assert found is not None
@@ -213,23 +215,30 @@ def _be_supervisor(job: Job, channel: Channel, guardian: int, testament: int) ->
     code = 1
     try:
         code = supervise(job, channel, guardian)
-        os.write(testament, b".")
+        _seal(testament)
     except OrchestraError as err:  # before the first object: ledger or log cannot be opened
         channel.send({"event": "error", "error": err.to_wire(), "exit_code": err.exit_code})
         code = err.exit_code
         with contextlib.suppress(LedgerError), Ledger.open(job.places.ledger) as ledger:
             ledger.update_run(job.run.run, state="failed", ended_at=time.time(), exit_code=code, finished=True)
-        os.write(testament, b".")
+        _seal(testament)
     except BaseException:  # noqa: BLE001 a defect of ours: the guardian takes over
         _print_defect()
     finally:
         os._exit(code)
 
 
+def _seal(testament: int) -> None:
+    """Tell the guardian that the run ended in order; it may be dead."""
+    with contextlib.suppress(BrokenPipeError):
+        os.write(testament, b".")
+
+
 def _forwarder(supervisor: int) -> Any:
+    """Return a signal handler that passes everything on to the process behind a pidfd, as long as it lives."""
+
     def forward(number: int, _frame: FrameType | None) -> None:
-        with contextlib.suppress(ProcessLookupError):  # not reaped while we handle signals: the number is its own
-            os.kill(supervisor, number)
+        send_signal(supervisor, number)
 
     return forward
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from typing import NoReturn
 
 from orchestra.errors import OrchestraError
 from orchestra.supervisor.channel import Channel
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # each asks a run to stop
 
 _prepared: Channel | None = None
 
@@ -17,19 +20,22 @@ def prefork() -> None:
     """Fork the guardian now, while this process is small; `channel` hands it over later.
 
     While the caller imports and validates, the guardian imports what it needs. When the fork is refused, `channel`
-    tries again and says why.
+    tries again and says why. It leaves the terminal at once, and what asks it to stop waits until it has a run to stop.
     """
     global _prepared  # noqa: PLW0603 one process has one guardian
     _fill_standard_descriptors()
     ours, theirs = socket.socketpair()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         pid = os.fork()
+        if pid == 0:
+            _be_guardian(theirs.fileno())
     except OSError:
         ours.close()
         theirs.close()
         return
-    if pid == 0:
-        _be_guardian(theirs.fileno())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
     _prepared = Channel(ours, peer=pid)
 
@@ -51,7 +57,7 @@ def start_guardian() -> Channel:
         theirs.set_inheritable(True)
         command = [sys.executable, "-m", "orchestra.supervisor", str(theirs.fileno())]
         try:
-            pid = os.posix_spawn(sys.executable, command, _environment())
+            pid = os.posix_spawn(sys.executable, command, _environment(), setsigmask=STOP_SIGNALS)
         except OSError as err:
             ours.close()
             raise OrchestraError("the supervisor cannot be started", detail=f"{sys.executable}: {err}") from err
@@ -67,6 +73,7 @@ def _environment() -> dict[str, str]:
 
 def _be_guardian(fd: int) -> NoReturn:
     try:
+        os.setsid()
         from orchestra.supervisor import guardian
 
         guardian.main(fd)

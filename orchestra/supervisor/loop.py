@@ -28,6 +28,7 @@ from orchestra.supervisor.books import Books
 from orchestra.supervisor.channel import Channel
 from orchestra.supervisor.control_server import ControlServer
 from orchestra.supervisor.kin import Kin, signal_name
+from orchestra.supervisor.launch import STOP_SIGNALS
 from orchestra.supervisor.machine import step
 from orchestra.supervisor.output import Outputs
 from orchestra.supervisor.reactor import Reactor
@@ -38,7 +39,7 @@ SPAWN_SLICE = 32  # launches between two looks at everything else
 RETRY = 1.0  # seconds between two tries to write a log or a ledger that refused
 # How long a call waits while somebody else writes the ledger: processes must not wait for it, objects may.
 PATIENCE_RUNNING, PATIENCE_ENDING = 0.1, 5.0  # seconds
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+LAST_GRACE = 0.4  # seconds for everything, once the guardian is dead: nobody would end them should we die as well
 # What `ps` and the ledger call a phase while the run is not over.
 _WORDS = {
     RunPhase.STARTING: "starting",
@@ -93,11 +94,11 @@ class Supervisor:
         """Supervise the run to its end and return its exit code. `guardian` is a pidfd of the guardian."""
         self._listen(guardian)
         try:
-            if not self.finished:  # a stop may have come first
-                self._set_up()
+            self._set_up()
         except OrchestraError as err:
             return self._give_up(err)
-        self.dispatch(on.Begin())
+        if self._is_wanted():
+            self.dispatch(on.Begin())
         while not self.finished:
             self._spawn_some()
             self._publish()
@@ -118,13 +119,20 @@ class Supervisor:
         self._channel_ready()  # what the guardian read along with the plan
 
     def _set_up(self) -> None:
-        """Everything before the first process: socket, objects, wiring. Raises OrchestraError."""
+        """Everything before the first process: socket, objects, wiring. Stops half-way once the run is to stop.
+
+        Raises OrchestraError.
+        """
+        if not self._is_wanted():
+            return
         self.open_files = limits.raise_open_files(2 * len(self.state.replicas), len(self.plan.objects))
         path = self.job.places.socket(self.plan.instance)
         self.control = ControlServer(self.reactor, path, state=self.answer, stop=self._stop_asked)
         self.books.change(socket=os.fspath(path))
         folder = self.job.places.run_folder(self.job.run.run)
         for plan in self.plan.objects:
+            if not self._is_wanted():
+                return
             try:
                 thing = reuse_or_create(self.ledger, plan, self.job.run, folder=folder)
             except OrchestraError as err:
@@ -145,6 +153,12 @@ class Supervisor:
         self.pipe_ends = PipeEnds(self.plan, self.things)
         self.ledger.patience(PATIENCE_RUNNING)
 
+    def _is_wanted(self) -> bool:
+        """Look what has happened meanwhile: making objects takes as long as filling them does."""
+        if not self.finished:
+            self.reactor.turn(wait=False)
+        return not self.finished
+
     def _give_up(self, err: OrchestraError) -> int:
         """End a run that could not be set up: nothing it made stays, the command is told why."""
         self._close_objects()
@@ -160,13 +174,13 @@ class Supervisor:
         return err.exit_code
 
     def _end(self) -> int:
-        """Tear down, or leave the objects to `down`; write the last words."""
+        """Tear down, or leave the objects of a detached run to `down`; write the last words."""
         self.outputs.close()
         self.ledger.patience(PATIENCE_ENDING)
         failed, code = self.state.has_failed, self.state.exit_code
         result = teardown.Result(complete=False)
         self._close_objects()
-        if self.asked_to_stop or not self.job.detach:
+        if self.asked_to_stop or self.leak or not self.job.detach:
             result = teardown.apply_on_down(self.ledger, self.job.run.run, failed=failed, leak=self.leak, say=self.say)
             if not result.complete:
                 failed, code = True, code or 1
@@ -371,7 +385,7 @@ class Supervisor:
     def _guardian_died(self, pidfd: int) -> None:
         self.reactor.forget(pidfd)
         self.say("guardian.died", pid=self.job.run.guardian_pid)
-        self._ask("the guardian died", failed=True)
+        self._ask("the guardian died", failed=True, timeout=LAST_GRACE)
 
     def _ask(
         self,

@@ -17,6 +17,7 @@ from types import FrameType
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 Callback = Callable[[], None]
+_LONGEST = 86400.0  # seconds of one wait: epoll_wait takes 32 bits of milliseconds, a grace may be longer
 
 
 def _nothing() -> None:
@@ -94,7 +95,7 @@ class Reactor:
         if not self._heap:
             return -1
         # epoll_wait counts whole milliseconds: round up, or the last one is spent spinning
-        return max(0.0, self._heap[0][0] - time.monotonic() + 0.001)
+        return min(max(0.0, self._heap[0][0] - time.monotonic() + 0.001), _LONGEST)
 
     def _fire(self) -> None:
         now = time.monotonic()

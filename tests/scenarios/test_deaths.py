@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from orchestra.ledger.rows import ObjectState
 from orchestra.runplan import ObjectPlan, ProcessPlan, Use
 from orchestra.statedir import is_locked, take_lock
 from orchestra.supervisor import aftermath
+from orchestra.supervisor.launch import start_guardian
 from tests.support.programs import TREE, WAITS, pid_in
 from tests.support.runs import Run, is_alive, process, running, until
 
@@ -67,6 +69,31 @@ def test_the_guardian_is_killed(place: Path) -> None:
         until(lambda: not any(is_alive(pid) for pid in pids))
         assert "guardian.died" in run.path()
         assert "object.removed" in run.path()
+        assert run.row().finished
+
+
+def test_without_a_guardian_nobody_gets_a_long_grace(place: Path) -> None:
+    """Should the supervisor die as well, nobody would be left to end them: there is less than a second."""
+    stubborn = [replace(plan()[0], grace=60.0), process("b", "trap '' TERM; echo ready; while :; do sleep 1; done")]
+    with running(place, *stubborn, objects=[BOARD]) as run:
+        pids = [*tree(run.up()), run.ps()["b"]["pid"], supervisor_of(run)]
+        began = time.monotonic()
+        os.kill(run.control().state()["guardian"], signal.SIGKILL)
+        until(lambda: not any(is_alive(pid) for pid in pids))
+        assert time.monotonic() - began < 1.0
+        assert (run.ended()["exit_code"], run.errors()) == (1, "")
+        assert run.row().finished
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_to_a_guardian_that_has_no_plan_yet_is_obeyed_by_the_run(place: Path, name: str, code: int) -> None:
+    channel = start_guardian()
+    assert channel.peer is not None
+    os.kill(channel.peer, getattr(signal, name))
+    with running(place, process("a", WAITS), objects=[BOARD], channel=channel) as run:
+        ended = run.ended()
+        assert (ended["exit_code"], ended["stopped_by"]) == (code, name)
+        assert not is_locked(run.places.lock("t"))
         assert run.row().finished
 
 

@@ -202,6 +202,15 @@ def test_leak_leaves_everything_on_record(place: Path, instance: str, by_hand: s
         segment.unlink()
 
 
+def test_a_detached_run_that_is_to_leak_has_nothing_left_to_do(place: Path, instance: str) -> None:
+    with running(place, process("a", "true"), objects=[BOARD], instance=instance, detach=True, leak=True) as run:
+        run.ended()
+        assert states(run) == {"board": ObjectState.KEPT}
+        assert run.row().finished
+        (segment,) = segments(run)
+        segment.unlink()
+
+
 def test_keep_is_reused_and_keep_on_failure_needs_a_failure(place: Path, instance: str) -> None:
     keep = ObjectPlan("board", Family.POSIX, Kind.SEGMENT, size=4096, on_down=OnDown.KEEP)
     maybe = ObjectPlan("maybe", Family.POSIX, Kind.SEGMENT, size=4096, on_down=OnDown.KEEP_ON_FAILURE)

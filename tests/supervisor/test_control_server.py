@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -138,6 +139,38 @@ def test_a_client_that_leaves_or_floods_is_dropped(bench: Bench) -> None:
         assert flood.recv(1) == b""
     flood.close()
     assert bench.serve(ControlClient(bench.path).state)["ok"]
+
+
+@pytest.mark.parametrize("timeout", ["-1", "true", '"5"', "NaN", "Infinity", "[]"])
+def test_a_deadline_that_is_no_number_of_seconds(bench: Bench, timeout: str) -> None:
+    sock = bench.connect()
+    sock.sendall(b'{"v":1,"op":"stop","timeout":%s}\n' % timeout.encode())
+    for _ in range(2):
+        bench.reactor.turn(wait=False)
+    assert b"number of seconds" in sock.recv(4096)
+    assert bench.stops == []
+    sock.close()
+
+
+def test_no_descriptors_left_to_accept_with(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The waiting connection keeps the socket ready: that must not spin, and it is served once there is room."""
+    listener = bench.server._socket
+    refusing = SimpleNamespace(fileno=listener.fileno, accept=_no_room, close=listener.close)
+    monkeypatch.setattr(bench.server, "_socket", refusing)
+    sock = bench.connect()
+    sock.sendall(b'{"v":1,"op":"state"}\n')
+    bench.reactor.turn()
+    bench.reactor.turn(wait=False)
+    assert refusing.fileno() == listener.fileno()
+    monkeypatch.setattr(bench.server, "_socket", listener)
+    for _ in range(3):
+        bench.reactor.turn()
+    assert b'"ok":true' in sock.recv(4096)
+    sock.close()
+
+
+def _no_room() -> None:
+    raise OSError(24, "Too many open files")
 
 
 def test_a_path_that_cannot_be_bound(tmp_path: Path) -> None:

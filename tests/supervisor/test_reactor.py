@@ -105,6 +105,15 @@ def test_a_timer_does_not_spin(reactor: Reactor) -> None:
     assert turns <= 2
 
 
+def test_a_timer_may_lie_years_ahead(reactor: Reactor, pipe: tuple[int, int]) -> None:
+    reactor.after("grace", 1e9, lambda: None)
+    calls: list[bytes] = []
+    reactor.watch(pipe[0], lambda: calls.append(os.read(pipe[0], 1)))
+    os.write(pipe[1], b"x")
+    reactor.turn()
+    assert calls == [b"x"]
+
+
 def test_signals_arrive_by_number(reactor: Reactor) -> None:
     seen: list[int] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)}
