@@ -69,12 +69,14 @@ class Attendant:
     on_stop: Callable[[str, bool], None] = lambda _signal, _again: None
     outcome: Outcome = field(default_factory=Outcome)
     _log: Follower | None = None
+    _held: list[dict[str, Any]] | None = field(default_factory=list)  # what to send once `begin` has sent its own
 
     def attend(self, begin: Callable[[], object] = lambda: None) -> Outcome:
         """Wait for the end (or, with `until_up`, for the start). Signals are ours from before `begin` on."""
         try:
             with self._signals(), suppress(_Enough):
                 begin()
+                self._release()
                 self._watch()
                 while self._look():  # what the run wrote last
                     pass
@@ -156,9 +158,20 @@ class Attendant:
         if again and name != "SIGINT":
             return
         self.outcome.stopped_by = self.outcome.stopped_by or name
-        with suppress(OSError):
-            self.link.send({"op": "kill"} if again else {"op": "stop", "signal": name})
+        self._send({"op": "kill"} if again else {"op": "stop", "signal": name})
         self.on_stop(name, again)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if self._held is not None:
+            self._held.append(message)
+            return
+        with suppress(OSError):
+            self.link.send(message)
+
+    def _release(self) -> None:
+        held, self._held = self._held, None
+        for message in held or ():
+            self._send(message)
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
         if self.outcome.ended is not None and number == signal.SIGINT:
@@ -167,7 +180,10 @@ class Attendant:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._heard) for number in _SIGNALS}
+        # After nohup a SIGHUP is for others. An ignored SIGINT is not spared: shells do that to whatever runs in the
+        # background of a script, and it still means the run.
+        numbers = [n for n in _SIGNALS if n != signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self._heard) for number in numbers}
         try:
             yield
         finally:

@@ -135,6 +135,41 @@ def test_a_signal_stops_the_run_in_order_and_names_the_exit_code(
     assert signal.getsignal(number) is before
 
 
+def test_a_signal_while_the_plan_is_sent_waits_for_its_turn(supervisor: Supervisor) -> None:
+    """The plan takes several system calls; a message in the middle of it would spoil both."""
+    sent: list[list[dict[str, Any]]] = []
+
+    def begin() -> None:
+        supervisor.accept()
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        sent.append(list(supervisor.heard))
+
+    attendant = Attendant(supervisor, None, lambda: None)
+    outcome = attendant.attend(begin)
+    assert sent == [[]]
+    assert supervisor.heard == [{"op": "stop", "signal": "SIGTERM"}, {"op": "kill"}]
+    assert exit_status(outcome) == 143
+
+
+def test_what_nohup_ignores_stays_ignored(supervisor: Supervisor) -> None:
+    supervisor.accept()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        supervisor.write("one")
+
+        def show(_: bytes) -> None:
+            os.kill(os.getpid(), signal.SIGHUP)
+            supervisor.say(ENDED)
+
+        outcome, _ = watch(supervisor, show=show)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert supervisor.heard == []
+    assert exit_status(outcome) == 0
+
+
 def test_a_second_ctrl_c_kills_and_the_person_is_told_both_times(supervisor: Supervisor) -> None:
     supervisor.accept()
     supervisor.at_stop = None
