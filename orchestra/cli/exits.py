@@ -82,11 +82,16 @@ def tell(text: str) -> None:
     """Write a message for the person at the terminal; when stderr is closed there is nobody to tell."""
     # The answer goes first, so that both keep their order where they share a terminal. When it cannot be written,
     # that is found again, and reported, by the last flush.
-    with suppress(OSError):
+    # RuntimeError: this is a signal handler, and the program was in the middle of a write to that very stream.
+    with suppress(OSError, RuntimeError):
         sys.stdout.flush()
+    text = text if text.endswith("\n") else text + "\n"
     with suppress(OSError, ValueError):
-        sys.stderr.write(text if text.endswith("\n") else text + "\n")
-        sys.stderr.flush()
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except RuntimeError:
+            os.write(sys.stderr.fileno(), text.encode(errors="backslashreplace"))
 
 
 def closed_output() -> int:

@@ -9,10 +9,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from orchestra.cli.exits import ExitCode, guarded
+from orchestra.cli.exits import ExitCode, guarded, tell
 from orchestra.errors import (
     Conflict,
     DeadlinePassed,
@@ -108,6 +109,33 @@ def test_an_answer_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
             stdout=full, stderr=subprocess.PIPE, text=True, env=child_environment(tmp_path / "home"), check=False,
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "error: the answer could not be written: No space left on device\n")
+
+
+class Telling(io.RawIOBase):
+    """A stream on which a message has to be told in the middle of a write, as by a signal handler."""
+
+    def __init__(self) -> None:
+        self.told = False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if not self.told:
+            self.told = True
+            tell("stopping")
+        return len(data)
+
+
+def test_a_signal_in_the_middle_of_a_write_can_still_say_something(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    raw = Telling()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(raw)))
+    sys.stdout.write("a line")
+    sys.stdout.flush()
+    assert raw.told
+    assert capfd.readouterr().err == "stopping\n"
 
 
 def test_a_closed_stderr_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ _REPLACED = (
     (re.compile(r"\b\d+(\.\d+)? ?(ms|s|seconds)\b"), "0.4 s"),
     (re.compile(r"(  )\d+(?= +0x[0-9a-f]{8}\b)"), _id),
     (re.compile(r"(msqid=|semid=|shmid=|\bid |sysv-\w+:)\d+\b"), _id),
+    (re.compile(r"\b(c?[ug]id)=\d+"), r"\1=1000"),
     # Where even root may not look into every process, as in some containers.
     (re.compile(r"(?<=  )\?$", re.MULTILINE), "-"),
     (re.compile(r"no holder seen, though not every process could be looked into"), "held by nobody"),
