@@ -7,11 +7,14 @@ and validates, the guardian imports what it needs; when no plan comes it leaves 
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from orchestra import __version__
 
 _ASKS_ONLY = frozenset({"--dry-run", "--help", "-h"})
+# Imports make many objects and hardly any garbage: looking for it each 700 objects takes a tenth of the start.
+_OBJECTS_UNTIL_COLLECTED = 100_000
 
 
 def main() -> None:
@@ -27,6 +30,7 @@ def _run(arguments: list[str]) -> int:
     if arguments == ["--version"]:
         sys.stdout.write(f"orchestra {__version__}\n")
         return 0
+    gc.set_threshold(_OBJECTS_UNTIL_COLLECTED)
     if arguments[:1] == ["up"] and not _ASKS_ONLY.intersection(arguments):
         from orchestra.supervisor.launch import prefork
 

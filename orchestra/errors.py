@@ -22,8 +22,7 @@ One class per decision a caller can take, not per place it happens::
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 
 class OrchestraError(Exception):
@@ -56,8 +55,7 @@ class UsageError(OrchestraError):
     exit_code = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One finding in a topology file. `line` and `column` count from 1; 0 means the whole file."""
 
     file: str

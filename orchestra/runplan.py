@@ -8,8 +8,9 @@ the replica number): those stay `Placeholder`s inside templates.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from orchestra.bindings import Placeholder, Template
 from orchestra.kinds import Access, Family, Fill, Kind, OnDown
@@ -17,8 +18,7 @@ from orchestra.kinds import Access, Family, Fill, Kind, OnDown
 PLAN_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectPlan:
+class ObjectPlan(NamedTuple):
     """One declared object. `name` None means derived; `ipc_key` None means a random key, 0 IPC_PRIVATE."""
 
     key: str  # the key in the file: "jobs"
@@ -37,27 +37,24 @@ class ObjectPlan:
     size: int | None = None
     fill: Fill | None = None
     values: tuple[int, ...] = ()
-    extra: dict[str, Any] = field(default_factory=dict)  # x-*
+    extra: Mapping[str, Any] = MappingProxyType({})  # x-*
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """One object in `uses`, in file order: descriptors are numbered by it."""
 
     object: str
     access: Access
 
 
-@dataclass(frozen=True, slots=True)
-class Dependency:
+class Dependency(NamedTuple):
     """Wait for all replicas of `process` to be `started`, `ready`, `completed` or `ended`."""
 
     process: str
     condition: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessPlan:
+class ProcessPlan(NamedTuple):
     """One declared process, all replicas alike. `grace` is seconds; `success` holds exit codes and signal names."""
 
     name: str
@@ -72,11 +69,10 @@ class ProcessPlan:
     stop_signal: int = 15
     grace: float = 5.0
     escalate: str = "stop-all"  # stop-all | stop-dependants | ignore
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class RunPlan:
+class RunPlan(NamedTuple):
     """Everything one run needs. `environment` is the caller's, already stripped."""
 
     topology: str  # `name:` of the file
@@ -85,7 +81,7 @@ class RunPlan:
     folder: str  # the file's own folder: base of relative paths
     objects: tuple[ObjectPlan, ...] = ()
     processes: tuple[ProcessPlan, ...] = ()
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = MappingProxyType({})
     description: str = ""
     python_path: str = ""  # folder that holds orchestra_client.py, for children
 
@@ -107,11 +103,11 @@ class RunPlan:
 def _plain(value: Any) -> Any:
     if isinstance(value, Placeholder):
         return {"$": [value.object, value.field]}
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if hasattr(value, "_fields"):
+        return {name: _plain(item) for name, item in value._asdict().items()}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
     return value
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from orchestra.kinds import Family, Identity, Kind, ObjectRef
@@ -20,11 +18,11 @@ def test_an_object_is_itself() -> None:
 
 
 def test_a_segment_marked_for_removal_keeps_its_identity_although_its_key_is_0() -> None:
-    assert SEGMENT.is_same(replace(SEGMENT, key=0))
+    assert SEGMENT.is_same(SEGMENT._replace(key=0))
 
 
 def test_a_private_segment_does_not_become_one_with_a_key() -> None:
-    assert not replace(SEGMENT, key=0).is_same(SEGMENT)
+    assert not SEGMENT._replace(key=0).is_same(SEGMENT)
 
 
 @pytest.mark.parametrize(
@@ -32,12 +30,12 @@ def test_a_private_segment_does_not_become_one_with_a_key() -> None:
     [{"boot_id": "c"}, {"ipc_ns": 2}, {"id": 8}, {"key": 0x11}, {"cuid": 1}, {"cgid": 1}, {"size": 1}, {"cpid": 101}],
 )
 def test_a_recycled_id_is_another_object(change: dict[str, object]) -> None:
-    assert not SEGMENT.is_same(replace(SEGMENT, **change))  # type: ignore[arg-type]
+    assert not SEGMENT.is_same(SEGMENT._replace(**change))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("change", [{"st_dev": 6}, {"st_ino": 10}, {"birth_ns": 124}])
 def test_a_recreated_name_is_another_object(change: dict[str, object]) -> None:
-    assert not BOARD.is_same(replace(BOARD, **change))  # type: ignore[arg-type]
+    assert not BOARD.is_same(BOARD._replace(**change))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("identity", [SEGMENT, BOARD])

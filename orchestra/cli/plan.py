@@ -95,6 +95,8 @@ def render_plan(plan: RunPlan, format_: Format, *, leak: bool = False) -> str:
 
 def _reused(plan: RunPlan) -> list[str]:
     """Keys of the objects that an earlier run of this instance kept and the next one would use again."""
+    if not plan.objects:
+        return []
     from orchestra.ledger.journal import Ledger
     from orchestra.objects import find_kept
 

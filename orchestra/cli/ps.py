@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import replace
 from typing import Any
 
 from orchestra.cli.options import FileOption, Format, FormatOption, InstanceArgument, NameOption, emit
@@ -64,4 +63,4 @@ def _after_the_crash(row: ProcessRow) -> ProcessRow:
     """What the ledger last heard of a process is old news once nobody supervises it: look whether it survived."""
     if row.state not in ALIVE or (row.pid is not None and start_time(row.pid) == row.start_time):
         return row
-    return replace(row, state="failed")
+    return row._replace(state="failed")

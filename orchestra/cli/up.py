@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestra.cli import complete
-from orchestra.cli.attend import Attendant, Outcome, exit_status, say_stopping
 from orchestra.cli.exits import ExitCode, tell
 from orchestra.cli.options import Format, InstanceNameOption, ScaleOption, SetOption, TopologyOption, emit
 from orchestra.cli.targets import DEFAULT_FILE, is_file
@@ -25,6 +24,7 @@ from orchestra.statedir import StateDir
 from orchestra.views.ansi import paint_for
 
 if TYPE_CHECKING:
+    from orchestra.cli.attend import Outcome
     from orchestra.runplan import RunPlan
     from orchestra.supervisor.channel import Channel
 
@@ -121,6 +121,7 @@ class _Link:
 
 
 def _start(plan: RunPlan, *, detach: bool, leak: bool) -> int:
+    from orchestra.cli.attend import Attendant, exit_status, say_stopping
     from orchestra.supervisor.launch import channel
 
     places = StateDir.locate()

@@ -12,7 +12,6 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import ClassVar
 
 from orchestra.kernel import host, libc, nodes, procfs
@@ -212,8 +211,8 @@ def _stat_fd(ref: ObjectRef, fd: int) -> Stat:
     attributes = libc.mq_getattr(fd)
     shown = nodes.stat_from(ref, libc.statx(fd), with_birth=False)
     attributes["mq_flags"] &= ~os.O_NONBLOCK  # of our own descriptor, not of the queue
-    return replace(
-        shown, size=attributes["mq_maxmsg"] * attributes["mq_msgsize"], fields={**shown.fields, **attributes}
+    return shown._replace(
+        size=attributes["mq_maxmsg"] * attributes["mq_msgsize"], fields={**shown.fields, **attributes}
     )
 
 

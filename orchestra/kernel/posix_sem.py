@@ -9,7 +9,6 @@ A semaphore has no descriptor to hand on.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import ClassVar
 
 from orchestra.kernel import libc, nodes
@@ -55,7 +54,7 @@ class PosixSem:
         if found is None:
             return None
         shown = nodes.stat_from(ref, found)
-        return replace(shown, members=1, fields={**shown.fields, **_value(path, found)})
+        return shown._replace(members=1, fields={**shown.fields, **_value(path, found)})
 
     def remove(self, ref: ObjectRef, /) -> bool:
         """See Adapter.remove. Processes that have it open go on using it."""

@@ -12,7 +12,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,11 +21,10 @@ from orchestra.kinds import Family, Handle, Identity, Kind, OnDown
 from orchestra.ledger import migrate, storage
 from orchestra.ledger.rows import ObjectRow, ObjectState, ProcessRow, RunRow
 
-_RUN = tuple(item.name for item in fields(RunRow))
-_PROCESS = tuple(item.name for item in fields(ProcessRow))
-_OBJECT = tuple(item.name for item in fields(ObjectRow))
+_RUN = RunRow._fields
+_PROCESS = ProcessRow._fields
+_OBJECT = ObjectRow._fields
 _OBJECT_NEW = tuple(name for name in _OBJECT if name != "number")
-_RUN_BOOLEANS = ("detached", "leak", "finished")
 
 
 class Ledger:
@@ -102,7 +100,7 @@ class Ledger:
 
     def begin_run(self, run: RunRow) -> None:
         """Record a new run. Raises LedgerError when that run id is on record already."""
-        self._run(_insert("runs", _RUN), _values(run, _RUN))
+        self._run(_insert("runs", _RUN), run)
 
     def update_run(self, run: str, **changes: Any) -> None:
         """Change fields of a run by their names in RunRow. Raises LedgerError for an unknown run."""
@@ -112,7 +110,7 @@ class Ledger:
         if not changes:
             return
         sets = ", ".join(f"{name} = ?" for name in changes)
-        # S608: column names come from the dataclass, values travel as parameters
+        # S608: column names come from the row, values travel as parameters
         done = self._run(f"UPDATE runs SET {sets} WHERE run = ?", [*changes.values(), run])  # noqa: S608
         if done.rowcount == 0:
             raise LedgerError(f"run {run} is not on record in {self.path}")
@@ -138,12 +136,12 @@ class Ledger:
         """Insert or replace rows by (run, process, replica), all in one transaction."""
         statement = _insert("processes", _PROCESS).replace("INSERT", "INSERT OR REPLACE", 1)
         with self.transaction(), storage.translated(self.path):
-            self._connection.executemany(statement, [_values(row, _PROCESS) for row in rows])
+            self._connection.executemany(statement, rows)
 
     def processes(self, run: str) -> list[ProcessRow]:
         """Return the processes of a run, by name and replica."""
         rows = self._rows(f"{_select('processes', _PROCESS)} WHERE run = ? ORDER BY process, replica", [run])
-        return [ProcessRow(**dict(zip(_PROCESS, row, strict=True))) for row in rows]
+        return [ProcessRow(*row) for row in rows]
 
     # Objects
 
@@ -239,19 +237,16 @@ def _select(table: str, columns: Sequence[str]) -> str:
     return f"SELECT {', '.join(columns)} FROM {table}"  # noqa: S608 fixed names
 
 
-def _values(row: RunRow | ProcessRow, columns: Sequence[str]) -> list[Any]:
-    return [getattr(row, name) for name in columns]
-
-
 def _run_row(values: Sequence[Any]) -> RunRow:
-    data = dict(zip(_RUN, values, strict=True))
-    return RunRow(**{**data, **{name: bool(data[name]) for name in _RUN_BOOLEANS}})
+    row = RunRow(*values)
+    return row._replace(detached=bool(row.detached), leak=bool(row.leak), finished=bool(row.finished))
 
 
 def _object_values(row: ObjectRow) -> list[Any]:
-    data = {name: getattr(row, name) for name in _OBJECT_NEW}
+    data = row._asdict()
+    del data["number"]
     data["identity"] = None if row.identity is None else json.dumps(row.identity.to_json())
-    data["shape"] = json.dumps(row.shape)
+    data["shape"] = json.dumps(dict(row.shape))
     data["created_at"] = row.created_at or time.time()
     for name in ("family", "kind", "state", "on_down"):
         data[name] = data[name].value
@@ -259,7 +254,7 @@ def _object_values(row: ObjectRow) -> list[Any]:
 
 
 def _object_row(values: Sequence[Any]) -> ObjectRow:
-    data = dict(zip(_OBJECT, values, strict=True))
+    data = ObjectRow(*values)._asdict()
     data["family"], data["kind"] = Family(data["family"]), Kind(data["kind"])
     data["state"], data["on_down"] = ObjectState(data["state"]), OnDown(data["on_down"])
     data["identity"] = None if data["identity"] is None else Identity.from_json(json.loads(data["identity"]))

@@ -1,10 +1,11 @@
-"""The rows of the ledger as frozen dataclasses. No SQL and no kernel here: every layer may read these."""
+"""The rows of the ledger as named tuples. No SQL and no kernel here: every layer may read these."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from orchestra.kinds import Family, Identity, Kind, OnDown
 
@@ -39,8 +40,7 @@ RUN_STATES = ("starting", "up", "stopping", "down", "failed", "crashed")
 RUNNING_STATES = ("starting", "up", "stopping")
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow:
+class RunRow(NamedTuple):
     """One run. Times are seconds since the epoch; `*_start` are clock ticks since boot (/proc/PID/stat field 22)."""
 
     run: str
@@ -65,8 +65,7 @@ class RunRow:
     finished: bool = False  # on_down was applied: nothing more to do
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessRow:
+class ProcessRow(NamedTuple):
     """One replica of one process of a run; unique by (run, process, replica)."""
 
     run: str
@@ -83,8 +82,7 @@ class ProcessRow:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectRow:
+class ObjectRow(NamedTuple):
     """One object of one run. `number` is None until the ledger has given it one.
 
     `name` is the POSIX name or absolute path the object has now; while an explicitly named object still has its
@@ -111,7 +109,7 @@ class ObjectRow:
     identity: Identity | None = None
     state: ObjectState = ObjectState.INTENDED
     on_down: OnDown = OnDown.REMOVE
-    shape: dict[str, Any] = field(default_factory=dict)
+    shape: Mapping[str, Any] = MappingProxyType({})
     created_at: float = 0.0
     settled_at: float | None = None
     why: str = ""

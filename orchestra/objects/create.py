@@ -16,7 +16,6 @@ import contextlib
 import os
 import posixpath
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -59,7 +58,7 @@ def create_recorded(
         checkpoint("intending")
         number = ledger.intend(row)
         checkpoint("intended")
-        handle = _make(adapter, plan, replace(row, number=number), ledger, world)
+        handle = _make(adapter, plan, row._replace(number=number), ledger, world)
         if handle is None:
             continue
         checkpoint("created")
@@ -89,7 +88,7 @@ def new_row(plan: ObjectPlan, run: RunRow, *, folder: Path, world: World) -> Obj
     )  # fmt: skip
     holder = folder_of(row)
     device = None if holder is None else world.device(holder)
-    return row if device is None else replace(row, shape={**row.shape, FOLDER_DEVICE: device})
+    return row if device is None else row._replace(shape={**row.shape, FOLDER_DEVICE: device})
 
 
 def _names(plan: ObjectPlan, instance: str, nonce: str, run_folder: str) -> tuple[str | None, str | None]:
@@ -178,13 +177,13 @@ def _give_name(
     try:
         ledger.rename(number, name)
     except LedgerError:
-        _undo(adapter, replace(handle, ref=ref))
+        _undo(adapter, handle._replace(ref=ref))
         _undo(adapter, handle)
         raise
     checkpoint("renamed")
     adapter.remove(handle.ref)
     checkpoint("named")
-    return replace(handle, ref=ref)
+    return handle._replace(ref=ref)
 
 
 def _undo(adapter: Adapter, handle: Handle) -> None:

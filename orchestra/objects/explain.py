@@ -66,10 +66,8 @@ def describe_holders(stat: Stat, world: World) -> str:
 
 def known_row(ledger: Ledger, stat: Stat) -> ObjectRow | None:
     """Return the newest open row whose identity is this object's, if the ledger has one."""
-    for row in reversed(ledger.objects(states=OPEN_STATES)):
-        if row.identity is not None and same_object(row.identity, stat):
-            return row
-    return None
+    rows = reversed(ledger.objects(states=OPEN_STATES))
+    return next((row for row in rows if row.identity is not None and same_object(row.identity, stat)), None)
 
 
 def user_name(uid: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from orchestra.errors import LedgerError
@@ -66,8 +65,8 @@ def _again(ledger: Ledger, plan: ObjectPlan, run: RunRow, folder: Path, world: W
         if found:
             hint = f"It was kept by run {old.run}; `orchestra clean --kept --run {old.run}` removes what that run kept."
             raise misshapen(plan, stat, found, hint=hint)
-        row = replace(
-            old, number=None, run=run.run, state=ObjectState.LIVE, mode=plan.mode, on_down=plan.on_down, why="",
+        row = old._replace(
+            number=None, run=run.run, state=ObjectState.LIVE, mode=plan.mode, on_down=plan.on_down, why="",
             settled_at=None, wanted_name=None, by_hand_leak=False,
             shape={**old.shape, **new_row(plan, run, folder=folder, world=world).shape},
         )  # fmt: skip
@@ -115,8 +114,8 @@ def _borrow(
     found = differences(plan, stat, exact=False)
     if found:
         raise misshapen(plan, stat, found, hint=hint)
-    row = replace(
-        new_row(plan, run, folder=folder, world=world), name=stat.ref.name, wanted_name=None,
+    row = new_row(plan, run, folder=folder, world=world)._replace(
+        name=stat.ref.name, wanted_name=None,
         ipc_key=stat.identity.key, id=stat.identity.id, mode=stat.mode, identity=stat.identity,
         state=ObjectState.BORROWED,
     )  # fmt: skip

@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -54,7 +54,7 @@ def finish(ledger: Ledger, run: RunRow, *, leak: bool = False, say: teardown.Say
     """
     if run.state in RUNNING_STATES:
         mark_crashed(ledger, run.run, "its supervisor was killed")
-        run = replace(run, state="crashed")
+        run = run._replace(state="crashed")
     tell = partial(say or _append_to(run.log), run=run.run)
     ended, stuck = _end_survivors(ledger, run, tell) if run.boot_id == boot_id() else ([], [])
     failed = run.state in ("failed", "crashed")
@@ -75,7 +75,7 @@ def mark_crashed(ledger: Ledger, run: str, why: str) -> None:
     """Record that a run ended without its supervisor, and with it every process that was not known to have ended."""
     now = time.time()
     rows = [
-        replace(row, state="failed", ended_at=now, reason=row.reason or why)
+        row._replace(state="failed", ended_at=now, reason=row.reason or why)
         for row in ledger.processes(run)
         if row.state not in _FINAL_WORDS
     ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from typing import Any
 
 from orchestra.errors import LedgerError
@@ -44,7 +43,7 @@ class Books:
 
     def change(self, **changes: Any) -> None:
         """Take changes of the run itself; written by the next `flush`."""
-        self.run = replace(self.run, **changes)
+        self.run = self.run._replace(**changes)
         self._changes.update(changes)
 
     @property
@@ -78,7 +77,7 @@ class Books:
     def processes(self) -> list[dict[str, Any]]:
         """Return the rows of `ps`, in the order of the file."""
         shown = ("replica", "pid", "state", "exit_code", "signal", "restarts", "started_at", "ended_at", "reason")
-        rows = [asdict(self._row(who, line)) for who, line in self._lines.items()]
+        rows = [self._row(who, line)._asdict() for who, line in self._lines.items()]
         return [{"name": row["process"], **{key: row[key] for key in shown}} for row in rows]
 
     def _row(self, who: Who, line: _Line) -> ProcessRow:

@@ -111,7 +111,7 @@ class Contradiction(NamedTuple):
 class Closed(BaseModel):
     """Base of all: unknown keys are errors, nothing changes after validation, `x-*` keys are carried along."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, defer_build=True)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -8,8 +8,7 @@ Lines and columns count from 1, as Problem has them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestra.errors import Problem
 
@@ -45,8 +44,7 @@ class Source:
         return self.line(line)[:EXCERPT_MAX] if column <= EXCERPT_MAX else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where something stands; `width` is what a caret underlines, 0 = to the end of the line."""
 
     source: Source

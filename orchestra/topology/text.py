@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
+
 from orchestra.errors import Problem
 from orchestra.topology.nodes import Place, Source
 
@@ -39,8 +41,9 @@ def check_size(data: bytes, source: Source, limit: int) -> str:
         raise _refused(source, "the file is UTF-16", "Save it as UTF-8.")
     if b"\0" in data:
         raise _refused(source, "this is a binary file, not a topology file")
+    data = data.removeprefix(BOM_UTF8)
     try:
-        return data.decode("utf-8-sig")
+        return data.decode()
     except UnicodeDecodeError as err:
         before = data[: err.start]
         line = before.count(b"\n") + 1

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,7 +23,7 @@ NAMED = [pair for pair in OBJECT_KINDS if pair[0] not in NAMELESS_FAMILIES]
 
 
 def stat(family: Family = Family.POSIX, kind: Kind = Kind.SEGMENT, **changes: Any) -> Stat:
-    return replace(Stat(ObjectRef(family, kind, name="/x"), Identity(family, kind), 0o600, 0, 0), **changes)
+    return Stat(ObjectRef(family, kind, name="/x"), Identity(family, kind), 0o600, 0, 0)._replace(**changes)
 
 
 def facts(**changes: Any) -> Facts:
@@ -141,7 +140,7 @@ def test_what_a_crash_caught_unfinished_is_leaked_whatever_should_have_become_of
 def test_a_kept_object_says_what_kept_it() -> None:
     row = object_row(state=ObjectState.KEPT, on_down=OnDown.KEEP_ON_FAILURE)
     assert ": on_down: keep-on-failure" in judged(row=row).evidence
-    assert ": it failed" in judged(row=replace(row, why="it failed")).evidence
+    assert ": it failed" in judged(row=row._replace(why="it failed")).evidence
 
 
 def test_what_is_not_proven_ours_is_unknown_and_stays() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +36,14 @@ class Record:
             started_at=STARTED, ended_at=STARTED + 2, exit_code=0, boot_id=boot_id(), uid=os.getuid(), finished=True,
             log=str(self.places.log(run)), socket=str(self.places.socket(instance)),
         )  # fmt: skip
-        row = replace(row, **changes)  # type: ignore[arg-type]
+        row = row._replace(**changes)  # type: ignore[arg-type]
         self.ledger.begin_run(row)
         self.places.run_folder(run).mkdir()
         return row
 
     def processes(self, run: str, *rows: ProcessRow) -> None:
         """Put down processes."""
-        self.ledger.record_processes([replace(row, run=run) for row in rows])
+        self.ledger.record_processes([row._replace(run=run) for row in rows])
 
     def object(self, run: RunRow, key: str, spec: Spec, state: ObjectState, handle: Handle | None = None) -> ObjectRow:
         """Put down one object; with a handle, as one that was really made."""

@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +51,19 @@ class Case:
         """Return a small object of this kind under a name or key that nobody else uses."""
         base = Spec(self.family, self.kind)
         if self.family is Family.SYSV:
-            base = replace(base, key=0x8000_0000 | secrets.randbits(31))
+            base = base._replace(key=0x8000_0000 | secrets.randbits(31))
         elif self.family in (Family.FILE, Family.FIFO):
-            base = replace(base, name=str(self.folder / secrets.token_hex(6)))
+            base = base._replace(name=str(self.folder / secrets.token_hex(6)))
         elif self.family is not Family.ANONYMOUS:
-            base = replace(base, name=self.new_name())
+            base = base._replace(name=self.new_name())
         if self.kind is Kind.SEGMENT:
-            base = replace(base, size=5000)
+            base = base._replace(size=5000)
         if self.kind is Kind.SEMAPHORE:
-            base = replace(base, values=(1, 0, 8) if self.family is Family.SYSV else (3,))
+            base = base._replace(values=(1, 0, 8) if self.family is Family.SYSV else (3,))
         if self.kind is Kind.QUEUE:
             sysv = self.family is Family.SYSV
-            base = replace(base, capacity=8000) if sysv else replace(base, max_messages=3, message_size=64)
-        return replace(base, **changes)
+            base = base._replace(capacity=8000) if sysv else base._replace(max_messages=3, message_size=64)
+        return base._replace(**changes)
 
     def create(self, spec: Spec | None = None) -> Handle:
         """Create, and remember for the end of the test."""

@@ -7,7 +7,6 @@ import mmap
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,7 +97,7 @@ def test_creation_is_exclusive(case: Case) -> None:
     handle = case.create(spec)
     before = case.seen(handle)
     with pytest.raises(ObjectExists) as caught:
-        case.create(replace(spec, mode=0o777))
+        case.create(spec._replace(mode=0o777))
     assert str(spec.ref) in caught.value.problem
     assert "EEXIST" in caught.value.detail
     assert caught.value.exit_code == 5

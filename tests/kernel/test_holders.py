@@ -8,7 +8,6 @@ import secrets
 import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,7 @@ def test_a_segment_open_and_mapped(family: Family, ipc_name: Callable[[], str], 
 
     with made(spec) as handle, holding(hold) as pid:
         assert who(handle.identity) == {(pid, "open"), (pid, "mapped")}
-        stranger = replace(handle.identity, st_ino=(handle.identity.st_ino or 0) + 100_000)
+        stranger = handle.identity._replace(st_ino=(handle.identity.st_ino or 0) + 100_000)
         assert who(stranger) == set()
 
 
@@ -176,7 +175,7 @@ def test_many_answers_in_one_pass(ipc_name: Callable[[], str]) -> None:
 
 def test_an_identity_of_another_boot_or_namespace_is_never_matched() -> None:
     with made(sysv(Kind.SEGMENT, size=4096)) as handle:
-        for other in (replace(handle.identity, boot_id="other"), replace(handle.identity, ipc_ns=1)):
+        for other in (handle.identity._replace(boot_id="other"), handle.identity._replace(ipc_ns=1)):
             held = holders_of([other])[0]
             assert (held.holders, held.complete) == ((), False)
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,7 +49,7 @@ def test_update_run_changes_just_those_fields(ledger: Ledger) -> None:
     ledger.begin_run(run_row())
     ledger.update_run("r1", state="failed", exit_code=1, finished=True)
     ledger.update_run("r1")
-    assert ledger.run("r1") == replace(run_row(), state="failed", exit_code=1, finished=True)
+    assert ledger.run("r1") == run_row()._replace(state="failed", exit_code=1, finished=True)
 
 
 def test_update_run_refuses_unknown_fields_and_runs(ledger: Ledger) -> None:
@@ -98,7 +97,7 @@ def test_recording_no_processes_is_fine(ledger: Ledger) -> None:
 def test_an_object_of_each_kind_comes_back_as_it_was_written(ledger: Ledger, family: Family, kind: Kind) -> None:
     row = object_row(family, kind, on_down=OnDown.KEEP, shape={"size": 3, "values": [1, 2]}, wanted_name="/w")
     number = ledger.intend(row)
-    assert ledger.object(number) == replace(row, number=number)
+    assert ledger.object(number) == row._replace(number=number)
 
 
 def test_an_intent_gets_a_time_when_it_has_none(ledger: Ledger) -> None:
@@ -113,7 +112,7 @@ def test_the_life_of_an_explicitly_named_segment(ledger: Ledger) -> None:
     handle = handle_of(row, st_dev=2**40, st_ino=2**63 - 1, birth_ns=7)
     ledger.confirm(number, handle)
     live = ledger.object(number)
-    assert live == replace(row, number=number, identity=handle.identity, state=ObjectState.LIVE)
+    assert live == row._replace(number=number, identity=handle.identity, state=ObjectState.LIVE)
     ledger.rename(number, "/board")
     renamed = ledger.object(number)
     assert renamed is not None

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,7 @@ def test_a_new_ledger_has_the_current_version_and_one_column_per_field(path: Pat
     assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
     for table, row in (("runs", RunRow), ("processes", ProcessRow), ("objects", ObjectRow)):
         columns = {line[1] for line in connection.execute(f"PRAGMA table_info({table})")}
-        assert columns == {item.name for item in fields(row)}
+        assert columns == set(row._fields)
     connection.close()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,13 +33,13 @@ def identity_of(family: Family, kind: Kind, **changes: Any) -> Identity:
     """The identity of the object that the default row announced."""
     if family is not Family.SYSV:
         birth = None if kind is Kind.QUEUE else 5
-        return replace(Identity(family, kind, st_dev=26, st_ino=7, birth_ns=birth), **changes)
+        return Identity(family, kind, st_dev=26, st_ino=7, birth_ns=birth)._replace(**changes)
     own = Identity(family, kind, boot_id=BOOT, ipc_ns=NAMESPACE, id=3, key=0x1234ABCD, cuid=1000, cgid=100)
     if kind is Kind.SEGMENT:
-        own = replace(own, size=4096, cpid=4711)
+        own = own._replace(size=4096, cpid=4711)
     if kind is Kind.SEMAPHORE:
-        own = replace(own, nsems=2)
-    return replace(own, **changes)
+        own = own._replace(nsems=2)
+    return own._replace(**changes)
 
 
 def stat_of(identity: Identity, **changes: Any) -> Stat:
@@ -49,7 +48,7 @@ def stat_of(identity: Identity, **changes: Any) -> Stat:
     fields: dict[str, Any] = {}
     if identity.family is Family.SYSV:
         fields[_CTIME[identity.kind]] = 1000
-    return replace(Stat(ref, identity, 0o600, 1000, 100, size=identity.size, fields=fields), **changes)
+    return Stat(ref, identity, 0o600, 1000, 100, size=identity.size, fields=fields)._replace(**changes)
 
 
 def intended(family: Family, kind: Kind, **changes: Any) -> ObjectRow:
@@ -91,10 +90,10 @@ def test_any_other_identity_is_somebody_elses(family: Family, kind: Kind) -> Non
         if name in ("family", "kind"):
             continue
         changed: dict[str, Any] = {name: "other" if isinstance(value, str) else value + 1}
-        ruling = entitlement(row, Sighting(stat_of(replace(own, **changed)), name=row.name), HERE)
+        ruling = entitlement(row, Sighting(stat_of(own._replace(**changed)), name=row.name), HERE)
         assert (ruling.decision, "left alone" in ruling.why) == (GONE, True), name
     if kind is not Kind.QUEUE and family is not Family.SYSV:
-        assert decide(row, stat_of(replace(own, birth_ns=None))) is GONE
+        assert decide(row, stat_of(own._replace(birth_ns=None))) is GONE
 
 
 @pytest.mark.parametrize(("family", "kind"), SYSV)
@@ -103,14 +102,14 @@ def test_key_zero_is_ours_only_when_marked_for_removal(family: Family, kind: Kin
     row = recorded(family, kind)
     seen = stat_of(identity_of(family, kind, key=0))
     assert decide(row, seen) is GONE
-    assert decide(row, replace(seen, marked=True)) is REMOVE
+    assert decide(row, seen._replace(marked=True)) is REMOVE
 
 
 def test_same_object_needs_every_field_that_is_on_record() -> None:
     own = identity_of(Family.SYSV, Kind.SEGMENT)
     assert same_object(own, stat_of(own))
-    assert not same_object(own, stat_of(replace(own, cpid=1)))
-    assert not same_object(own, stat_of(replace(own, cpid=1, key=0), marked=True))
+    assert not same_object(own, stat_of(own._replace(cpid=1)))
+    assert not same_object(own, stat_of(own._replace(cpid=1, key=0), marked=True))
 
 
 def test_without_an_identity_on_record_nothing_goes() -> None:
@@ -201,7 +200,7 @@ def test_an_announced_system_v_object(
     own = identity_of(Family.SYSV, kind, key=key, cuid=1000 if by_us else 1001)
     size = 4096 if of_size else 8192
     if kind is Kind.SEGMENT:
-        own = replace(own, cpid=4711 if by_our_process else 4712, size=size)
+        own = own._replace(cpid=4711 if by_our_process else 4712, size=size)
     made = 1000 if in_time else 990
     seen = stat_of(own, size=size, fields={_CTIME[kind]: made})
     proven = by_us and in_time and (kind is not Kind.SEGMENT or by_our_process)
@@ -255,8 +254,8 @@ def test_an_unknown_boot_is_out_of_reach_unless_both_are_unknown() -> None:
     seen = Sighting(stat_of(identity_of(Family.POSIX, Kind.SEGMENT)), name=row.name)
     ruling = entitlement(row, seen, Here("", NAMESPACE))
     assert (ruling.decision, ruling.elsewhere) == (REFUSE, True)
-    assert entitlement(replace(row, boot_id=""), seen, HERE).decision is REFUSE
-    assert entitlement(replace(row, boot_id=""), seen, Here("", NAMESPACE)).decision is REMOVE
+    assert entitlement(row._replace(boot_id=""), seen, HERE).decision is REFUSE
+    assert entitlement(row._replace(boot_id=""), seen, Here("", NAMESPACE)).decision is REMOVE
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -20,7 +20,7 @@ def _stat(family: Family, kind: Kind, **changes: Any) -> Stat:
     number = 7 if family is Family.SYSV else None
     identity = Identity(family, kind, id=number, key=0x51 if number else None, st_ino=None if number else 9)
     name = None if number else "/board"
-    return replace(Stat(ObjectRef(family, kind, name=name, id=number), identity, 0o640, 0, 0), **changes)
+    return Stat(ObjectRef(family, kind, name=name, id=number), identity, 0o640, 0, 0)._replace(**changes)
 
 
 @pytest.fixture

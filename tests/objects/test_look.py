@@ -82,7 +82,7 @@ def test_an_announced_private_object_is_sought_among_all(announced: ObjectRow) -
 def test_an_id_that_another_row_has_on_record_is_not_taken_for_it(announced: ObjectRow) -> None:
     claimed = {("segment", BOOT, NAMESPACE, 7)}
     assert sightings(announced, world(Shown(private(7))), claimed)[0].stat is None
-    assert sightings(replace(announced, boot_id="other"), world(Shown(private(7))), claimed)[0].stat is not None
+    assert sightings(announced._replace(boot_id="other"), world(Shown(private(7))), claimed)[0].stat is not None
 
 
 def test_two_private_objects_that_fit_cannot_be_told_apart(announced: ObjectRow) -> None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from orchestra.kinds import OBJECT_KINDS, Family, Kind, ObjectRef
@@ -59,8 +57,8 @@ def test_a_name_carries_the_nonce_as_its_last_part(name: str | None, carries: bo
 def test_a_random_key_is_one_that_was_not_declared() -> None:
     row = object_row(Family.SYSV, Kind.QUEUE)
     assert has_random_key(row)
-    assert not has_random_key(replace(row, shape={"ipc_key": row.ipc_key}))
-    assert not has_random_key(replace(row, ipc_key=0, shape={"ipc_key": 0}))
+    assert not has_random_key(row._replace(shape={"ipc_key": row.ipc_key}))
+    assert not has_random_key(row._replace(ipc_key=0, shape={"ipc_key": 0}))
     assert not has_random_key(object_row())
 
 
@@ -68,11 +66,11 @@ def test_names_to_look_at_follow_the_steps_of_an_explicit_name() -> None:
     first, last = f"/orc.pipeline.board.{NONCE}", "/board"
     row = object_row(name=first, wanted_name=last)
     assert names_of(row) == [first]  # announced: it is linked only once it is on record
-    assert names_of(replace(row, state=ObjectState.LIVE)) == [first, last]
-    renamed = replace(row, name=last, wanted_name=None, state=ObjectState.LIVE)
+    assert names_of(row._replace(state=ObjectState.LIVE)) == [first, last]
+    renamed = row._replace(name=last, wanted_name=None, state=ObjectState.LIVE)
     assert names_of(renamed) == [last, first]
-    assert names_of(replace(renamed, state=ObjectState.KEPT)) == [last, first]
-    assert names_of(replace(renamed, state=ObjectState.BORROWED)) == [last]
+    assert names_of(renamed._replace(state=ObjectState.KEPT)) == [last, first]
+    assert names_of(renamed._replace(state=ObjectState.BORROWED)) == [last]
 
 
 def test_first_names_of_paths_lie_in_the_same_folder() -> None:

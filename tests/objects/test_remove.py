@@ -5,7 +5,6 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,7 +111,7 @@ def test_the_row_on_record_counts_not_the_one_that_was_passed(
     """Somebody took the kept object over meanwhile."""
     live = make(object_plan(Family.POSIX, Kind.SEGMENT))
     keep_recorded(ledger, live.row, "", by_hand=False)
-    assert ledger.adopt(live.row.recorded, replace(live.row, number=None, run="r2")) is not None
+    assert ledger.adopt(live.row.recorded, live.row._replace(number=None, run="r2")) is not None
     removal = remove_recorded(ledger, live.row)
     assert (removal.outcome, removal.why) == (Outcome.GONE, "the ledger says gone")
     assert witness.exists(Family.POSIX, Kind.SEGMENT, str(live.row.name))

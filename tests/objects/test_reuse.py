@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,7 @@ def test_a_kept_object_is_used_again_by_the_next_run(
     assert (again.row.run, again.row.state, again.row.name, again.row.id, again.row.ipc_key, again.row.nonce) == (
         "r2", ObjectState.LIVE, first.row.name, first.row.id, first.row.ipc_key, first.row.nonce,
     )  # fmt: skip
-    assert again.binding(Access.READ, 5) == replace(first.binding(Access.READ, 5))
+    assert again.binding(Access.READ, 5) == first.binding(Access.READ, 5)
     old = ledger.object(first.row.recorded)
     assert old is not None
     assert (old.state, old.why) == (ObjectState.GONE, "taken over by run r2")
@@ -305,7 +304,7 @@ def test_a_file_that_an_earlier_run_made_and_kept_is_ours_to_remove(ledger: Ledg
     plan = object_plan(Family.FILE, Kind.SEGMENT, name=str(path), on_down=OnDown.KEEP)
     keep_recorded(ledger, runs.use(plan).row, "", by_hand=False)
     runs.next()
-    live = runs.use(replace(plan, on_down=OnDown.REMOVE))
+    live = runs.use(plan._replace(on_down=OnDown.REMOVE))
     assert (live.row.state, live.row.on_down) == (ObjectState.LIVE, OnDown.REMOVE)
     assert remove_recorded(ledger, live.row).outcome is Outcome.REMOVED
     assert not path.exists()

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,8 @@ class Zygote:
 
     def create(self, ledger: Path, plan: ObjectPlan, folder: Path, die: str, **more: Any) -> dict[str, Any]:
         """Have a child create an object and SIGKILL itself at step `die`, at the latest after the last."""
-        return self.order("create", ledger=str(ledger), plan=asdict(plan), folder=str(folder), die=die, **more)
+        data = {**plan._asdict(), "extra": dict(plan.extra)}
+        return self.order("create", ledger=str(ledger), plan=data, folder=str(folder), die=die, **more)
 
     def stranger(self, family: Family, kind: Kind, *, uid: int = 0, **spec: Any) -> dict[str, Any]:
         """Have a child make an object of its own, as user `uid`, with no ledger at all, and end."""

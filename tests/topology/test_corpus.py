@@ -6,7 +6,6 @@ ORCT_UPDATE_GOLDEN=1 rewrites the expected messages; read the diff before you co
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,8 @@ BAD = sorted(path for path in CORPUS.glob("bad/*/*") if path.suffix in (".yaml",
 STRUCTURE = [path for path in BAD if path.parent.name == "structure"]
 SCHEMA = json_schema()
 
-SMALL = replace(
-    USUAL_LIMITS, rlimit_msgqueue=100_000, mq_queues_max=2, shmmax=2**20, semmsl=3, semmns=5, msgmni=2, shm_free=16384
+SMALL = USUAL_LIMITS._replace(
+    rlimit_msgqueue=100_000, mq_queues_max=2, shmmax=2**20, semmsl=3, semmns=5, msgmni=2, shm_free=16384
 )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from orchestra.kernel.hostfacts import RealHost
@@ -93,13 +91,13 @@ def test_a_text_file_without_an_interpreter_is_a_warning() -> None:
 
 # --- limits ----------------------------------------------------------------------------------------------------
 
-LIFTED = replace(USUAL_LIMITS, cap_sys_resource=True)
+LIFTED = USUAL_LIMITS._replace(cap_sys_resource=True)
 
 
 def test_capabilities_lift_what_they_lift() -> None:
     assert codes("queues: {q: {max_messages: 11}}\n") == ["limit queues.q.max_messages"]
     assert codes("queues: {q: {max_messages: 11, message_size: 100}}\n", limits=LIFTED) == []
-    assert codes("queues: {q: {message_size: 17MiB}}\n", limits=replace(LIFTED, rlimit_msgqueue=None)) == [
+    assert codes("queues: {q: {message_size: 17MiB}}\n", limits=LIFTED._replace(rlimit_msgqueue=None)) == [
         "limit queues.q.message_size"
     ]
     assert codes("queues: {q: {family: sysv, capacity: 1MiB}}\n") == ["limit queues.q.capacity"]
@@ -116,7 +114,7 @@ def test_the_sum_of_queues() -> None:
     ten = "queues: {" + ", ".join(f"q{n}: " for n in range(10)) + "}\n"
     assert codes(nine) == []
     assert codes(ten) == ["limit queues.q0"]
-    assert codes(ten, limits=replace(USUAL_LIMITS, rlimit_msgqueue=None)) == []
+    assert codes(ten, limits=USUAL_LIMITS._replace(rlimit_msgqueue=None)) == []
 
 
 def test_external_objects_cost_nothing() -> None:
@@ -124,7 +122,7 @@ def test_external_objects_cost_nothing() -> None:
 
 
 def test_what_exists_already_counts() -> None:
-    full = replace(USUAL_LIMITS, sysv_queues_now=32000)
+    full = USUAL_LIMITS._replace(sysv_queues_now=32000)
     assert codes("queues: {q: {family: sysv}}\n", limits=full) == ["limit queues.q"]
     assert codes("queues: {q: {family: sysv, on_down: keep}}\n", limits=full) == []
 
@@ -137,12 +135,12 @@ def test_unknown_limits_refuse_nothing() -> None:
 
 
 def test_dev_shm() -> None:
-    small = replace(USUAL_LIMITS, shm_free=8192)
+    small = USUAL_LIMITS._replace(shm_free=8192)
     assert codes("segments: {a: {size: 8192}}\n", limits=small) == []
     assert codes("segments: {a: {size: 8193}}\n", limits=small) == ["limit segments.a.size"]
     assert codes("segments: {a: {size: 4096}}\nsemaphores: {b: , c: }\n", limits=small) == ["limit segments.a.size"]
     assert codes("segments: {a: {size: 1MiB, family: sysv}}\n", limits=small) == []
-    gone = replace(USUAL_LIMITS, shm_mounted=False, shm_free=None)
+    gone = USUAL_LIMITS._replace(shm_mounted=False, shm_free=None)
     assert codes("semaphores: {b: }\n", limits=gone) == ["no_dev_shm semaphores.b"]
     assert codes("segments: {a: {size: 1, family: memfd}}\n", limits=gone) == []
 
