@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def test_each_run_time_dependency_has_a_lower_bound() -> None:
 
 def test_where_md_names_only_what_exists() -> None:
     text = (ROOT / "docs" / "where.md").read_text()
-    paths = re.findall(r"`((?:orchestra|topologies|tests|docs|typings|\.ci)/[^`\s]*|uv|pyproject\.toml)`", text)
+    paths = re.findall(r"`((?:orchestra|topologies|tests|docs|\.typings|\.ci)/[^`\s]*|pyproject\.toml)`", text)
     assert len(paths) > 20
     missing = [path for path in paths if not (ROOT / path).exists()]
     assert not missing
@@ -128,3 +129,22 @@ def test_changelog_fragments_say_what_kind_of_change_they_are() -> None:
         if path.name != "README.md":
             assert re.fullmatch(rf"[a-z0-9-]+\.({'|'.join(sorted(kinds))})\.md", path.name)
             assert path.read_text().strip()
+
+
+def test_the_top_level_holds_what_a_reader_expects() -> None:
+    """Everything else has its place in a folder; hidden files are tools' own."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    if not listed:
+        pytest.skip("not a git checkout")
+    top = {path.split("/")[0] for path in listed.splitlines() if not path.startswith(".")}
+    expected = {
+        "LICENSE",
+        "README.md",
+        "docker-compose.yml",
+        "docs",
+        "orchestra",
+        "pyproject.toml",
+        "tests",
+        "topologies",
+    }
+    assert top - expected - {"uv.lock"} == set()

@@ -96,7 +96,7 @@ class Session:
         folder = self.work / block.argument.removeprefix("in ") if block.argument.startswith("in ") else self.work
         lines = []
         for command, _ in commands_of(block.text):
-            shown = command.replace("./uv run ", "")
+            shown = command.replace(".ci/uv run ", "")
             done = subprocess.run(
                 ["sh", "-c", shown],
                 cwd=folder,
