@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,7 +73,7 @@ def test_the_guardian_is_killed(place: Path) -> None:
 
 def test_without_a_guardian_nobody_gets_a_long_grace(place: Path) -> None:
     """Should the supervisor die as well, nobody would be left to end them: there is less than a second."""
-    stubborn = [replace(plan()[0], grace=60.0), process("b", "trap '' TERM; echo ready; while :; do sleep 1; done")]
+    stubborn = [plan()[0]._replace(grace=60.0), process("b", "trap '' TERM; echo ready; while :; do sleep 1; done")]
     with running(place, *stubborn, objects=[BOARD]) as run:
         pids = [*tree(run.up()), run.ps()["b"]["pid"], supervisor_of(run)]
         began = time.monotonic()
