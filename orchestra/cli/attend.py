@@ -14,6 +14,7 @@ import select
 import signal
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from typing import Any, Protocol
 from orchestra.cli.exits import ExitCode, closed_output, tell
 from orchestra.logs.render import Follower
 
+STUCK = 2.0  # seconds that a terminal may take nothing once the run was stopped and has ended
 _LAST_WAIT = 5000  # ms from the last words to the end of the channel
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CODES = {
@@ -56,6 +58,7 @@ class Outcome:
     ended: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     stopped_by: str | None = None  # what we passed on: "SIGINT", "SIGPIPE" …
+    stuck: bool = False  # the terminal took nothing any more: what else there is to say would block as well
 
 
 @dataclass
@@ -69,6 +72,7 @@ class Attendant:
     on_stop: Callable[[str, bool], None] = lambda _signal, _again: None
     outcome: Outcome = field(default_factory=Outcome)
     _log: Follower | None = None
+    _writing_since: float | None = None  # when the write to the terminal began that is going on
     _held: list[dict[str, Any]] | None = field(default_factory=list)  # what to send once `begin` has sent its own
 
     def attend(self, begin: Callable[[], object] = lambda: None) -> Outcome:
@@ -133,6 +137,7 @@ class Attendant:
             if self._log is None:
                 self._log = Follower(self.outcome.log)
             lines = self._log.read()
+            self._writing_since = time.monotonic()
             for line in lines:
                 self.show(line)
             self.flush()
@@ -145,6 +150,8 @@ class Attendant:
                 self.show = None
                 tell(f"the log cannot be shown any more: {err.strerror}; the run goes on and {self.outcome.log} has it")
             return False
+        finally:
+            self._writing_since = None
         return bool(lines)
 
     def _lost_output(self) -> None:
@@ -175,8 +182,22 @@ class Attendant:
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
         if self.outcome.ended is not None and number == signal.SIGINT:
+            self.outcome.stuck = self._is_stuck()
             raise _Enough  # all that is left is to print: enough of that
+        signal.setitimer(signal.ITIMER_REAL, STUCK, STUCK)
         self._ask_to_stop(signal.Signals(number).name)
+
+    def _alarmed(self, _number: int, _frame: FrameType | None) -> None:
+        """Somebody wants an end, and a write that blocks keeps us from hearing that the run has come to its own."""
+        if not self._is_stuck():
+            return
+        self._hear()
+        if self._told():
+            self.outcome.stuck = True
+            raise _Enough
+
+    def _is_stuck(self) -> bool:
+        return self._writing_since is not None and time.monotonic() - self._writing_since >= STUCK
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -184,15 +205,17 @@ class Attendant:
         # background of a script, and it still means the run.
         numbers = [n for n in _SIGNALS if n != signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
         before = {number: signal.signal(number, self._heard) for number in numbers}
+        before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._alarmed)
         try:
             yield
         finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
 
 class _Enough(Exception):
-    """Ctrl-C after the run has ended, while its log is still being shown."""
+    """What is left of the log need not be shown: Ctrl-C after the run has ended, or a terminal that is stuck."""
 
 
 def exit_status(outcome: Outcome) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestra.cli import complete
-from orchestra.cli.exits import ExitCode, tell
+from orchestra.cli.exits import ExitCode, silence, tell
 from orchestra.cli.options import Format, InstanceNameOption, ScaleOption, SetOption, TopologyOption, emit
 from orchestra.cli.targets import DEFAULT_FILE, is_file
 from orchestra.errors import UsageError, from_wire
@@ -140,6 +140,9 @@ def _start(plan: RunPlan, *, detach: bool, leak: bool) -> int:
     if outcome.error is not None:
         raise from_wire(outcome.error["error"])
     code = exit_status(outcome)
+    if outcome.stuck:
+        silence(sys.stdout.fileno())
+        silence(sys.stderr.fileno())
     if code != ExitCode.CLOSED_OUTPUT:
         _last_words(plan, outcome, places)
     return code

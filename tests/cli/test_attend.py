@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import array
 import errno
+import fcntl
 import json
 import os
+import select
 import signal
 import socket
+import termios
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +21,7 @@ import pytest
 from orchestra.cli import attend
 from orchestra.cli.attend import Attendant, Outcome, exit_status
 from orchestra.cli.exits import ExitCode
+from tests.support.runs import until
 
 ENDED = {"event": "ended", "exit_code": 0, "state": "down", "failed": [], "stopped_by": None, "objects_left": []}
 
@@ -220,6 +226,60 @@ def test_a_reader_that_leaves_stops_the_run(supervisor: Supervisor, monkeypatch:
     assert shown == [b"one\n"]
     assert supervisor.heard == [{"op": "stop", "signal": "SIGPIPE"}]
     assert exit_status(outcome) == 141
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("end", ["heard of", "not heard of", "asked for"])
+def test_a_terminal_that_takes_nothing_more_does_not_outlast_a_stopped_run(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, end: str
+) -> None:
+    """The write blocks for ever; the run ends when that is asked for, or has ended before."""
+    monkeypatch.setattr(attend, "STUCK", 0.05)
+    reader, writer = os.pipe()
+    supervisor.accept()
+    supervisor.write("one", "two")
+    if end != "asked for":
+        supervisor.at_stop = None
+    if end == "heard of":
+        supervisor.say(ENDED)
+
+    def show(_: bytes) -> None:
+        if end == "not heard of":
+            supervisor.say(ENDED)
+        while True:  # a signal cuts a write short
+            os.write(writer, bytes(4096))
+
+    def signal_once_it_blocks() -> None:
+        waiting = array.array("i", [0])
+        until(lambda: fcntl.ioctl(reader, termios.FIONREAD, waiting) == 0 and waiting[0] >= 65536)
+        select.select([], [], [], 2 * attend.STUCK)
+        os.kill(os.getpid(), number)
+
+    person = threading.Thread(target=signal_once_it_blocks)
+    person.start()
+    outcome, _ = watch(supervisor, show=show)
+    person.join()
+    os.close(reader)
+    os.close(writer)
+    assert outcome.stuck
+    assert outcome.ended is not None
+    assert exit_status(outcome) == (128 + number if end == "asked for" else 0)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_slow_terminal_gets_everything_after_a_stop(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attend, "STUCK", 0.02)
+    supervisor.accept()
+    supervisor.write("one", "two")
+    pause = select.poll()
+
+    def show(_: bytes) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        pause.poll(5)
+
+    outcome, _ = watch(supervisor, show=show, flush=lambda: pause.poll(5))
+    assert not outcome.stuck
+    assert exit_status(outcome) == 143
 
 
 def test_a_full_disk_behind_stdout_ends_the_view_and_not_the_run(
