@@ -10,9 +10,9 @@ import pytest
 from tests.support.zygote import Zygote
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def zygote() -> Iterator[Zygote]:
-    """The parent of processes that are killed at a chosen step."""
+    """The parent of processes that are killed at a chosen step; ended before other modules count their children."""
     zygote = Zygote()
     yield zygote
     zygote.close()
