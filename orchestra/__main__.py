@@ -8,6 +8,7 @@ and validates, the guardian imports what it needs; when no plan comes it leaves 
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 from orchestra import __version__
@@ -19,6 +20,7 @@ _OBJECTS_UNTIL_COLLECTED = 100_000
 
 def main() -> None:
     """Run one command and end this process with its exit status."""
+    _open_closed_streams()
     try:
         code = _run(sys.argv[1:])
     except KeyboardInterrupt:  # Ctrl-C while importing: nothing was started
@@ -38,6 +40,18 @@ def _run(arguments: list[str]) -> int:
     from orchestra.cli.app import main as run
 
     return run(arguments)
+
+
+def _open_closed_streams() -> None:
+    """Give /dev/null to closed standard streams: a file of ours must not become descriptor 1, nor a write fail."""
+    if not any(stream is None for stream in (sys.stdin, sys.stdout, sys.stderr)):  # how Python tells of closed ones
+        return
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 if __name__ == "__main__":

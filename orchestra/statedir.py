@@ -42,7 +42,7 @@ class StateDir:
         env = os.environ if environment is None else environment
         own = env.get("ORCHESTRA_HOME", "")
         if own:
-            home = Path(os.path.abspath(own))
+            home = _absolute(own)
             return cls(home, home / "run")
         state = env.get("XDG_STATE_HOME", "")
         base = Path(state) if state.startswith("/") else _user_home(env) / ".local" / "state"
@@ -50,7 +50,7 @@ class StateDir:
         sockets = (
             Path(runtime) / "orchestra" if runtime.startswith("/") else Path(f"/tmp/orchestra-{os.getuid()}")  # noqa: S108 owner and mode are checked
         )
-        return cls(base / "orchestra", sockets)
+        return cls(_readable(base / "orchestra"), sockets)
 
     @property
     def ledger(self) -> Path:
@@ -81,6 +81,8 @@ class StateDir:
 
     def create(self) -> None:
         """Make the folders, 0700. Raises StateError when one is not ours, not private or not writable."""
+        if not os.path.exists(self.ledger):  # also where others' folders may not be looked into
+            _refuse_shared(self.home)
         for folder in (self.home, self.home / "runs", self.home / "locks", self.runtime):
             private_folder(folder)
 
@@ -94,11 +96,56 @@ class StateDir:
         return folder
 
 
+def is_text(text: str) -> bool:
+    """Whether a path or a word from outside is valid UTF-8, as JSON, SQLite and a terminal need it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes that are none are surrogates in Python: PEP 383
+        return False
+    return True
+
+
+def _absolute(own: str) -> Path:
+    try:
+        return _readable(Path(os.path.abspath(own)))
+    except OSError as err:  # it counts from the current folder, and that was removed
+        raise StateError(
+            f"the state folder {own} cannot be found: {err.strerror}", hint="Set ORCHESTRA_HOME to an absolute path."
+        ) from err
+
+
+def _readable(home: Path) -> Path:
+    if not is_text(str(home)):
+        raise StateError(f"the path of the state folder is not UTF-8: {home}", hint="Set ORCHESTRA_HOME to another.")
+    return home
+
+
+def _refuse_shared(home: Path) -> None:
+    """Refuse a folder that others can enter and that holds things of theirs: it would be closed to them.
+
+    Raises StateError; whatever else may be wrong with the folder is for `private_folder` to say.
+    """
+    try:
+        shared = stat.S_IMODE(home.stat().st_mode) & 0o077 and os.listdir(home)
+    except OSError:
+        return
+    if shared:
+        raise StateError(
+            f"{home} cannot be made private: it holds other files, and others may enter it",
+            hint=f"Set ORCHESTRA_HOME to a folder of its own, such as {home / 'orchestra'}",
+        )
+
+
 def private_folder(folder: Path) -> None:
     """Make `folder` and its parents; refuse one that others own or can enter. Raises StateError."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = os.lstat(folder)
+    except (FileExistsError, NotADirectoryError) as err:
+        there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+        raise StateError(
+            f"{there} is not a folder", hint="Move it away, or set ORCHESTRA_HOME to another place."
+        ) from err
     except OSError as err:
         raise _unusable(folder, err) from err
     if not stat.S_ISDIR(info.st_mode):

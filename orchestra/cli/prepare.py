@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from orchestra.cli.exits import tell
-from orchestra.cli.targets import topology_path
+from orchestra.cli.reading import read_topology
+from orchestra.cli.targets import current_folder, topology_path
 from orchestra.cli.values import parse_scale, parse_settings
 from orchestra.client import library_folder
 from orchestra.errors import Problem, UsageError
 from orchestra.kernel.hostfacts import RealHost
 from orchestra.kernel.limits import read_limits
 from orchestra.runplan import RunPlan
+from orchestra.statedir import is_text
 from orchestra.topology.compile import compile_plan
 from orchestra.topology.keys import check_key
 from orchestra.topology.loader import Loaded
@@ -52,9 +54,18 @@ def which_file(word: str | None, option: str | None) -> str:
         raise UsageError(f"both `{word}` and `-f {option}` name a file", hint="Give one of them.")
     given = word if word is not None else option
     path = topology_path(given)
-    if not os.path.exists(path):
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError) as err:
         where = "there is no orchestra.yaml here" if given is None else f"there is no {shown_path(path)}"
-        raise UsageError(where, detail=path, hint="Name a topology file, or a folder that holds an orchestra.yaml.")
+        hint = "Name a topology file, or a folder that holds an orchestra.yaml."
+        raise UsageError(where, detail=path, hint=hint) from err
+    except OSError as err:
+        raise UsageError(f"{shown_path(path)} cannot be reached: {err.strerror}", detail=path) from err
+    if not is_text(path):
+        raise UsageError(
+            "the path of the topology is not UTF-8", detail=path, hint="Logs and answers name it: rename or move it."
+        )
     return shown_path(path)
 
 
@@ -68,6 +79,7 @@ def read_file(word: str | None, option: str | None, settings: Sequence[str]) -> 
         cwd=current_folder(),
         limits=read_limits(),
         host=RealHost(),
+        read=read_topology,
     )
 
 
@@ -104,13 +116,3 @@ def check_instance(name: str) -> None:
     except PydanticCustomError as err:
         words = (err.context or {}).get("message") or err.message()
         raise UsageError(f"-n: {words}", hint=str((err.context or {}).get("help") or "")) from None
-
-
-def current_folder() -> str:
-    """Return the current folder. Raises UsageError when it was removed."""
-    try:
-        return os.getcwd()
-    except OSError as err:
-        raise UsageError(
-            f"the current folder cannot be used: {err.strerror}", hint="Go to another one with cd."
-        ) from err

@@ -9,7 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
-from orchestra.cli.targets import Known, Names, Target, clear_instance, is_file, named, resolve, topology_path
+from orchestra.cli.targets import (
+    Known,
+    Names,
+    Target,
+    clear_instance,
+    default_path,
+    is_file,
+    named,
+    resolve,
+    topology_path,
+)
 from orchestra.errors import OrchestraError, UsageError
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import RUNNING_STATES, ProcessRow, RunRow
@@ -57,7 +67,7 @@ class State:
             self.known,
             name=name,
             file=None if file is None else topology_path(file),
-            default_file=topology_path(None),
+            default_file=default_path(),
         )
         return self.instances[found.instance]
 
@@ -69,7 +79,7 @@ class State:
             self.names,
             name=name,
             file=None if file is None else topology_path(file),
-            default_file=topology_path(None),
+            default_file=default_path(),
         )
 
     @cached_property

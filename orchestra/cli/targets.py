@@ -82,7 +82,7 @@ NamesOf = Callable[[Known], Names]
 
 def is_file(word: str) -> bool:
     """Whether a word can only mean a topology file."""
-    return not is_address(word) and ("/" in word or word in (".", "..") or word.endswith(FILE_ENDINGS))
+    return not is_address(word) and ("/" in word or word in ("", ".", "..") or word.endswith(FILE_ENDINGS))
 
 
 def is_address(word: str) -> bool:
@@ -127,9 +127,33 @@ def _sysv(label: str, family: Family, kind: Kind, ref: str) -> ObjectRef:
 
 
 def topology_path(word: str | None) -> str:
-    """Return the absolute path of a topology file: ./orchestra.yaml by default, a folder's own for a folder."""
-    path = os.path.abspath(word or DEFAULT_FILE)
+    """Return the absolute path of a topology file: ./orchestra.yaml by default, a folder's own for a folder.
+
+    Raises UsageError when the path is empty, or counts from a folder that is gone.
+    """
+    if word == "":
+        raise UsageError("the name of the file is empty", hint="Leave it out to use ./orchestra.yaml.")
+    given = word or DEFAULT_FILE
+    path = os.path.normpath(given if os.path.isabs(given) else os.path.join(current_folder(), given))
     return os.path.join(path, DEFAULT_FILE) if os.path.isdir(path) else path
+
+
+def default_path() -> str:
+    """Return the path of ./orchestra.yaml, "" when the current folder is gone: then nothing was started there."""
+    try:
+        return topology_path(None)
+    except UsageError:
+        return ""
+
+
+def current_folder() -> str:
+    """Return the current folder. Raises UsageError when it was removed."""
+    try:
+        return os.getcwd()
+    except OSError as err:
+        raise UsageError(
+            f"the current folder cannot be used: {err.strerror}", hint="Go to another one with cd."
+        ) from err
 
 
 def clear_instance(known: Sequence[Known], *, name: str | None, file: str | None, default_file: str) -> Known:

@@ -29,7 +29,8 @@ def parse_settings(words: Sequence[str], option: str = "--set") -> dict[str, str
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
-            raise UsageError(f"{option}: `{word}` has no `=`", hint=f"Write {option} NAME=VALUE.")
+            lacks = "no `=`" if not equals else "no name before its `=`"
+            raise UsageError(f"{option}: `{word}` has {lacks}", hint=f"Write {option} NAME=VALUE.")
         if name in found:
             raise UsageError(f"{option}: {name} is given twice")
         found[name] = value

@@ -45,7 +45,7 @@ class Ledger:
         `create=False` and no file: an empty ledger in memory, for commands that only look. `file_system` names the
         type of file system of a folder.
         """
-        if not create and not path.exists():
+        if not create and not storage.is_there(path):
             connection = storage.in_memory()
         else:
             connection = storage.connect(path, file_system=file_system)

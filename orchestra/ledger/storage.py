@@ -66,6 +66,9 @@ def translated(path: Path) -> Iterator[None]:
     """Turn sqlite3 errors inside the block into LedgerError; the original stays as `__cause__`."""
     try:
         yield
+    except UnicodeEncodeError as err:
+        problem = f"the ledger {path} holds text, and this is not UTF-8: {err.object!r}"
+        raise LedgerError(problem, hint="Rename the file or the folder.") from err
     except sqlite3.Error as err:
         raise _translate(err, path) from err
 
@@ -94,6 +97,19 @@ def connect(path: Path, *, file_system: Callable[[Path], str]) -> sqlite3.Connec
             connection.close()
             raise
     return connection
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file at all. Raises LedgerError where that may not be looked at."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as err:
+        raise LedgerError(
+            f"the ledger {path} cannot be looked at: {err.strerror}", hint="Check its folder, or " + _ELSEWHERE
+        ) from err
+    return True
 
 
 def in_memory() -> sqlite3.Connection:

@@ -160,12 +160,21 @@ def _without_nul(template: Template) -> Template:
     return template
 
 
+def _check_text(text: str) -> None:
+    """Refuse bytes of a variable that are no text: what they name is written to logs, answers and the ledger."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as err:
+        raise fault("bad_value", f"`{shortened(text)}` is not UTF-8") from err
+
+
 def read_path(value: Any) -> str:
     """A path: text that is not empty."""
     text = read_text(value)
     if not text or "\0" in text:
         raise fault("bad_value", "a path cannot be empty" if not text else "a path cannot hold a NUL character")
-    longest = max(len(part.encode("utf-8", "surrogateescape")) for part in text.split("/"))
+    _check_text(text)
+    longest = max(len(part.encode()) for part in text.split("/"))
     if longest > NAME_MAX:
         raise fault("bad_name", f"a name in this path has {longest} bytes: at most {NAME_MAX}")
     return text
@@ -422,7 +431,8 @@ def posix_name(limit: int) -> Callable[[Any], str]:
             raise fault("bad_name", f"`{shortened(text)}` has more than one slash", hint)
         if "\0" in text or bare in (".", ".."):
             raise fault("bad_name", "this name cannot belong to an object")
-        length = len(text[1:].encode("utf-8", "surrogateescape"))
+        _check_text(text)
+        length = len(text[1:].encode())
         if length > limit:
             raise fault("bad_name", f"the name has {length} bytes behind its slash: at most {limit}")
         return text

@@ -22,7 +22,8 @@ def test_what_is_no_duration(text: str) -> None:
 
 def test_settings() -> None:
     assert parse_settings(["a=1", "b=", "c=x=y"]) == {"a": "1", "b": "", "c": "x=y"}
-    for words, problem in ((["a"], "has no `=`"), (["=1"], "has no `=`"), (["a=1", "a=2"], "given twice")):
+    bad = ((["a"], "has no `=`"), (["=1"], "has no name before its `=`"), (["a=1", "a=2"], "given twice"))
+    for words, problem in bad:
         with pytest.raises(UsageError, match=problem):
             parse_settings(words)
 

@@ -146,3 +146,17 @@ def test_a_file_system_that_cannot_be_told_is_empty(tmp_path: Path) -> None:
     assert storage.file_system_of(tmp_path, mountinfo=mountinfo) == ""
     assert storage.file_system_of(tmp_path / "nowhere") == ""
     assert storage.file_system_of(tmp_path, mountinfo=tmp_path / "none") == ""
+
+
+def test_a_ledger_in_a_folder_of_others_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refused)
+    with pytest.raises(LedgerError, match="cannot be looked at: Permission denied"):
+        Ledger.open(tmp_path / "ledger.db", create=False)
+
+
+def test_text_that_is_no_utf8_is_refused_in_words(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "ledger.db") as ledger, pytest.raises(LedgerError, match="not UTF-8"):
+        ledger.newest_run("caf\udce9")
