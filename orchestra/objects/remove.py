@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from orchestra.errors import KernelError, LedgerError
@@ -37,11 +37,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """The result of one removal; `row` is the row as it is on record now."""
+    """The result of one removal; `row` is the row as it is on record now.
+
+    `unrecorded` says why the ledger does not know of it: the object went, and then the disk was full.
+    """
 
     outcome: Outcome
     why: str
     row: ObjectRow
+    unrecorded: str = ""
 
 
 def examine(row: ObjectRow, *, ledger: Ledger, world: World = KERNEL) -> Examined:
@@ -73,23 +77,30 @@ def remove_recorded(
 
     Nothing but that object is ever touched; what took its place is left alone, and the row is GONE. Descriptors of
     a memfd or a pipe are their holder's to close: such rows are just settled. `held_ok=False` refuses while any
-    process holds it. A refusal changes nothing. Raises LedgerError; a kernel's refusal is an outcome.
+    process holds it. A refusal changes nothing. A kernel's refusal is an outcome. Raises LedgerError when nothing
+    was done; when the object is gone and only the row could not be settled, the outcome says so.
     """
     number = row.recorded
-    with ledger.transaction():  # a kept object cannot be taken over by an `up` meanwhile
-        current = ledger.object(number)
-        if current is None:
-            raise LedgerError(f"object row {number} is not on record in {ledger.path}")
-        checkpoint("removing")
-        examined = examine(current, ledger=ledger, world=world)
-        ruling = combined(examined)
-        held = "" if held_ok or ruling.decision is not Decision.REMOVE else _held(examined, world)
-        if held:
-            return Removal(Outcome.REFUSED, held, current)
-        outcome, why = _act(current, examined, ruling, world, lambda: checkpoint("removed"))
-        _settle(ledger, current, outcome, why)
+    done: Removal | None = None
+    try:
+        with ledger.transaction():  # a kept object cannot be taken over by an `up` meanwhile
+            current = ledger.object(number)
+            if current is None:
+                raise LedgerError(f"object row {number} is not on record in {ledger.path}")
+            checkpoint("removing")
+            examined = examine(current, ledger=ledger, world=world)
+            ruling = combined(examined)
+            held = "" if held_ok or ruling.decision is not Decision.REMOVE else _held(examined, world)
+            if held:
+                return Removal(Outcome.REFUSED, held, current)
+            done = Removal(*_act(current, examined, ruling, world, lambda: checkpoint("removed")), current)
+            _settle(ledger, current, done.outcome, done.why)
+    except LedgerError as err:
+        if done is None or done.outcome is Outcome.REFUSED:
+            raise
+        return replace(done, unrecorded=err.problem)
     checkpoint("settled")
-    return Removal(outcome, why, ledger.object(number) or current)
+    return replace(done, row=ledger.object(number) or done.row)
 
 
 def keep_recorded(ledger: Ledger, row: ObjectRow, why: str, by_hand: bool, *, world: World = KERNEL) -> None:

@@ -59,7 +59,7 @@ def finish(ledger: Ledger, run: RunRow, *, leak: bool = False, say: teardown.Say
     ended, stuck = _end_survivors(ledger, run, tell) if run.boot_id == boot_id() else ([], [])
     failed = run.state in ("failed", "crashed")
     result = teardown.apply_on_down(ledger, run.run, failed=failed, leak=leak or run.leak, say=tell)
-    if result.complete and not stuck:
+    if result.finished and not stuck:
         ledger.update_run(run.run, finished=True)
     return Finished(ended, stuck, result)
 

@@ -167,7 +167,7 @@ class Supervisor:
         for who, replica in self.state.replicas.items():
             self.books.note(who, replace(replica, phase=Phase.SKIPPED, reason=f"the start failed: {err.problem}"))
         self.say("run.ended", state="failed", exit_code=err.exit_code)
-        self.books.change(state="failed", ended_at=time.time(), exit_code=err.exit_code, finished=result.complete)
+        self.books.change(state="failed", ended_at=time.time(), exit_code=err.exit_code, finished=result.finished)
         self._last_words()
         self.channel.send({"event": "error", "error": err.to_wire(), "exit_code": err.exit_code})
         self._answer_waiting(exit_code=err.exit_code)
@@ -190,7 +190,7 @@ class Supervisor:
         ]
         seconds = round(time.time() - self.job.run.started_at, 3)
         self.say("run.ended", state=word, exit_code=code, seconds=seconds, failed=failures or None)
-        self.books.change(state=word, ended_at=time.time(), exit_code=code, finished=result.complete, leak=self.leak)
+        self.books.change(state=word, ended_at=time.time(), exit_code=code, finished=result.finished, leak=self.leak)
         self._last_words()
         self.channel.send(
             {

@@ -19,11 +19,20 @@ _NAMELESS = frozenset({Family.MEMFD, Family.ANONYMOUS})
 
 @dataclass(slots=True)
 class Result:
-    """What was done. `left` holds the objects that still exist, each with why; `complete`: nothing more to do."""
+    """What was done. `left` holds the objects that still exist, each with why; `complete`: nothing more to do.
+
+    `recorded` is False when the ledger does not know of all of it.
+    """
 
     removed: int = 0
     left: list[dict[str, Any]] = field(default_factory=list)
     complete: bool = True
+    recorded: bool = True
+
+    @property
+    def finished(self) -> bool:
+        """Whether nobody has to come back to this run."""
+        return self.complete and self.recorded
 
 
 def apply_on_down(ledger: Ledger, run: str, *, failed: bool, leak: bool, say: Say) -> Result:
@@ -95,6 +104,10 @@ def _keep(ledger: Ledger, row: ObjectRow, why: str, result: Result, say: Say, *,
 
 def _remove(ledger: Ledger, row: ObjectRow, result: Result, say: Say) -> None:
     removal = remove_recorded(ledger, row)
+    if removal.unrecorded:
+        if result.recorded:
+            say("ledger.unwritable", reason=removal.unrecorded)
+        result.recorded = False
     if removal.outcome is Outcome.REFUSED:
         _leave(row, removal.why, result, say)
     elif removal.outcome is Outcome.REMOVED or row.family in _NAMELESS:

@@ -163,3 +163,20 @@ def test_a_ledger_that_fails_leaves_the_objects_and_says_so(scene: Scene, monkey
     monkeypatch.setattr(scene.ledger, "objects", refuse)
     assert not scene.down().complete
     assert scene.said[-1] == "ledger.unwritable the disk is full"
+
+
+def test_an_object_that_went_is_not_said_to_be_there_because_the_ledger_was_full(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = scene.make("one"), scene.make("two")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise LedgerError("no space is left for the ledger")
+
+    monkeypatch.setattr(Ledger, "settle", full)
+    result = scene.down()
+    assert (result.removed, result.left, result.complete, result.finished) == (2, [], True, False)
+    assert scene.said[0] == "ledger.unwritable no space is left for the ledger"
+    assert scene.said[1:] == ["object.removed two", "object.removed one"]
+    for thing in (one, two):
+        assert adapter_for(thing.plan.family, thing.plan.kind).stat(thing.handle.ref) is None
