@@ -52,7 +52,9 @@ def stage_failed(stage: str, path: str, number: int) -> LaunchFailed:
     problem = f"{path}: {os.strerror(number)}" if path else os.strerror(number)
     if stage == "chdir":
         problem = f"cannot enter the directory {path}: {os.strerror(number)}"
-    return LaunchFailed(problem, stage=stage, errno=number, path=path, detail=f"{stage} -> {errno_name(number)}")
+    hint = "See `ulimit -n`, or run fewer processes at a time." if number in (errno.EMFILE, errno.ENFILE) else ""
+    detail = f"{stage} -> {errno_name(number)}"
+    return LaunchFailed(problem, stage=stage, errno=number, path=path, detail=detail, hint=hint)
 
 
 def _words(path: str, number: int) -> tuple[str, str]:

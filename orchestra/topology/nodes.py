@@ -15,7 +15,7 @@ from orchestra.errors import Problem
 if TYPE_CHECKING:
     from orchestra.bindings import Template
 
-EXCERPT_MAX = 200  # a longer line would fill the terminal; what lies beyond it is not shown
+EXCERPT_MAX = 2000  # characters kept of a line; what lies beyond is not shown
 # What each parser counts as the end of a line; PyYAML follows YAML 1.1 here.
 _YAML_BREAKS = re.compile("\r\n|\r|\n|\x85|\u2028|\u2029")
 _JSON_BREAKS = re.compile("\r?\n")
@@ -32,6 +32,13 @@ class Source:
         self.text = text
         self._lines: list[str] | None = None
         self._breaks = _JSON_BREAKS if path.endswith(".json") else _YAML_BREAKS
+
+    def position(self, index: int) -> tuple[int, int]:
+        """Return the line and the column of a character of the text."""
+        last, line = 0, 1
+        for found in self._breaks.finditer(self.text, 0, index):
+            last, line = found.end(), line + 1
+        return line, index - last + 1
 
     def line(self, number: int) -> str:
         """Return a line without its break; "" when there is none of that number."""
@@ -169,6 +176,11 @@ def read_plain(text: str) -> Core:
         lower = text.lower()
         return float(lower.replace(".inf", "inf").replace(".nan", "nan"))
     return text
+
+
+def is_nothing(node: Any) -> bool:
+    """Whether a value is a key with nothing behind it, or one of the words for that."""
+    return type(node) is Scalar and node.plain and node.text in _NULLS
 
 
 def core_value(scalar: Scalar) -> Core:

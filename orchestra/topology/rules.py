@@ -168,7 +168,7 @@ def _in_path(program: str, process: Process, loaded: Loaded, name: str, host: Ho
             "executable", f"there is no program `{program}` in PATH", f"For the file beside this one, write ./{program}"
         )
     close = nearest(program, _COMMON_PROGRAMS)
-    hint = f"Did you mean `{close}`?" if close and close != program else f"PATH is {search}"
+    hint = f"Did you mean `{close}`?" if close and close != program else f"PATH is {search or 'empty'}"
     if " " in program:
         hint = "The first word of the list is the program alone; its arguments are words of their own."
     return Missing("executable", f"there is no program `{program}` in PATH", hint)

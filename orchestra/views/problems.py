@@ -9,6 +9,7 @@ from orchestra.errors import OrchestraError, Problem, TopologyError
 from orchestra.views.ansi import PLAIN, Paint, clean
 
 SHOWN_AT_MOST = 20
+EXCERPT_MAX = 110  # characters of a line of the file
 
 
 def shown_path(path: str) -> str:
@@ -82,8 +83,25 @@ def _excerpt(problem: Problem, paint: Paint, colour: str) -> list[str]:
     source = "".join(char if char.isprintable() else "\ufffd" for char in problem.excerpt.rstrip().replace("\t", " "))
     number = f"{problem.line:>5}" if problem.line else "     "
     bar = paint("|", "dim")
-    lines = [f"{number} {bar} {source}"]
-    if problem.column:
-        caret = "^" * max(1, min(problem.width, max(1, len(source) - problem.column + 1)))
-        lines.append(f"      {bar} {' ' * (problem.column - 1)}{paint(caret, 'bold', colour)}")
+    shown, column = _window(source, problem.column)
+    lines = [f"{number} {bar} {shown}"]
+    if column:
+        caret = "^" * max(1, min(problem.width, len(shown) - column + 1))
+        lines.append(f"      {bar} {' ' * (column - 1)}{paint(caret, 'bold', colour)}")
     return lines
+
+
+def _window(source: str, column: int) -> tuple[str, int]:
+    """Return the part of a long line around `column` (from 1; 0: none), and the column in it.
+
+    A terminal would break a longer line, and the caret would stand under nothing.
+    """
+    if len(source) <= EXCERPT_MAX:
+        return source, column
+    start = min(max(column - EXCERPT_MAX * 2 // 3, 0), max(len(source) - EXCERPT_MAX, 0))
+    part = source[start : start + EXCERPT_MAX]
+    if start:
+        part = "…" + part[1:]
+    if start + EXCERPT_MAX < len(source):
+        part = part[:-1] + "…"
+    return part, column - start if column else 0

@@ -72,3 +72,7 @@ def test_a_stage_before_exec() -> None:
     assert (error.stage, error.problem, error.detail) == (
         "descriptors", "Too many open files", "descriptors -> EMFILE",
     )  # fmt: skip
+
+
+def test_a_full_descriptor_table_names_the_limit() -> None:
+    assert "ulimit -n" in diagnose.stage_failed("pipe", "", errno.EMFILE).hint

@@ -68,3 +68,24 @@ def test_paths_are_shown_as_the_user_would_type_them(tmp_path: object, monkeypat
     monkeypatch.chdir(str(tmp_path))
     assert shown_path(f"{tmp_path}/a/b.yaml") == "a/b.yaml"
     assert shown_path("/etc/hosts") == "/etc/hosts"
+
+
+def far(column: int, length: int = 400, width: int = 3) -> list[str]:
+    line = "".join(str(i // 10 % 10) if i % 10 == 0 else "." for i in range(1, length + 1))
+    line = line[: column - 1] + "XYZ" + line[column + 2 :]
+    problem = Problem("f.yaml", 1, column, "bad", "", "wrong", excerpt=line, width=width)
+    return [row[8:] for row in render_problem(problem, "error").splitlines()[1:]]
+
+
+@pytest.mark.parametrize("column", [1, 50, 111, 200, 330, 398])
+def test_of_a_long_line_the_part_around_the_caret_is_shown(column: int) -> None:
+    shown, caret = far(column)
+    assert len(shown) <= 110
+    place = caret.index("^^^")
+    assert shown[place : place + 3] == "XYZ"
+    assert (shown.startswith("…"), shown.endswith("…")) == (column > 74, column < 363)
+
+
+def test_a_caret_does_not_go_on_beyond_the_part_that_is_shown() -> None:
+    shown, caret = far(200, width=150)
+    assert len(caret) <= len(shown)
