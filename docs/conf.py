@@ -17,6 +17,8 @@ nitpicky = True
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist"]
 
+smartquotes = False  # -- and quotes belong to commands here
+
 html_theme = "furo"
 html_title = f"orchestra {release}"
 html_copy_source = False
