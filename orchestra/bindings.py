@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from orchestra.kinds import Access, Family, Kind
 
@@ -21,8 +22,7 @@ STRIPPED_PREFIXES = ("ORCHESTRA_", "LISTEN_", "WATCHDOG_")
 STRIPPED_NAMES = frozenset({"NOTIFY_SOCKET"})
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(NamedTuple):
     """One used object as its user sees it. `fd` is the number inside the child."""
 
     key: str
@@ -34,7 +34,7 @@ class Binding:
     ipc_key: int | None = None  # unsigned
     fd: int | None = None
     size: int | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)  # x-* keys of the object
+    extra: Mapping[str, Any] = MappingProxyType({})  # x-* keys of the object
 
 
 @dataclass(frozen=True, slots=True)

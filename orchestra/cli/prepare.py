@@ -77,7 +77,7 @@ def read_file(word: str | None, option: str | None, settings: Sequence[str]) -> 
         variables=variables,
         environment=os.environ,
         cwd=current_folder(),
-        limits=read_limits(),
+        limits=read_limits,
         host=RealHost(),
         read=read_topology,
     )

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import NamedTuple
 
 from orchestra.errors import NotFound, UsageError
 from orchestra.kinds import Family, Kind, ObjectRef
@@ -40,8 +41,7 @@ _KEY_LIMIT = 0xFFFF_FFFF
 _ID_LIMIT = 0x7FFF_FFFF
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """One instance as the ledger knows it: its newest run. `file` is absolute."""
 
     instance: str
@@ -68,8 +68,7 @@ class Names:
         return sorted(self.processes | self.objects)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """An instance, or a process or object in it. `replica` None means all of them."""
 
     instance: Known

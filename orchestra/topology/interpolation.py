@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from orchestra.bindings import PLACEHOLDER_FIELDS, Placeholder, Template
 from orchestra.errors import Problem
@@ -30,8 +31,7 @@ class Unresolved(ValueError):
         self.code, self.message, self.hint, self.token = code, message, hint, token
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceholderUse:
+class PlaceholderUse(NamedTuple):
     """A placeholder in the text of a process: `${queues.jobs.name}` is ("queues", "jobs", "name")."""
 
     path: tuple[str | int, ...]
@@ -95,8 +95,7 @@ class Scope:
         return [*self.variables, *self.given, *RESERVED]
 
 
-@dataclass(frozen=True, slots=True)
-class Expanded:
+class Expanded(NamedTuple):
     """A text with its variables filled in."""
 
     parts: Template

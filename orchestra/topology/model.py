@@ -31,11 +31,11 @@ from orchestra.topology.fields import (
     Signal,
     SuccessItem,
     Text,
+    Typed,
     Value,
     empty_if_nothing,
     frozen,
     no_entries,
-    typed,
 )
 from orchestra.topology.interpolation import SECTIONS
 from orchestra.topology.keys import check_environment, check_key, check_object_key, check_variable
@@ -173,19 +173,19 @@ Segments = Annotated[Mapping[ObjectKey, AnySegment], AfterValidator(frozen), Bef
 Semaphores = Annotated[Mapping[ObjectKey, AnySemaphore], AfterValidator(frozen), BeforeValidator(_nothing_or_quiet)]
 Pipes = Annotated[Mapping[ObjectKey, AnyPipe], AfterValidator(frozen), BeforeValidator(_nothing_or_quiet)]
 Processes = Annotated[Mapping[Key, Process], AfterValidator(frozen), BeforeValidator(_nothing_or_quiet)]
-VariableValue = Annotated[str | None, *typed(values.read_variable, {"type": ["string", "number", "boolean", "null"]})]
+VariableValue = Annotated[str | None, Typed(values.read_variable, {"type": ["string", "number", "boolean", "null"]})]
 Variables = Annotated[Mapping[VariableName, VariableValue], AfterValidator(frozen), BeforeValidator(_nothing_or_quiet)]
 
 
 class Topology(Extensible):
     """A topology: kernel objects for inter-process communication, and the processes that use them."""
 
-    version: Annotated[int, *typed(values.read_version, {"const": 1})] = Field(description="Version of the format: 1.")
+    version: Annotated[int, Typed(values.read_version, {"const": 1})] = Field(description="Version of the format: 1.")
     name: Annotated[Key, BeforeValidator(read_text)] = Field(
         default="orchestra", description="Name, the default of the instance; default: from the file or its folder."
     )
     description: Text = Field(default="", description="A sentence about it.")
-    schema_: Annotated[str, *typed(values.read_text, shapes.TEXT)] | None = Field(
+    schema_: Annotated[str, Typed(values.read_text, shapes.TEXT)] | None = Field(
         default=None, alias="$schema", description="Where editors find this schema."
     )
     variables: Variables = Field(

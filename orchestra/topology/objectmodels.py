@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from orchestra.kinds import Family, Kind, OnDown
 from orchestra.topology import shapes, values
@@ -23,33 +23,34 @@ from orchestra.topology.fields import (
     Messages,
     Mode,
     OnDownWord,
+    OneOf,
     Owner,
     Path,
     QueueName,
     SemaphoreName,
     SemaphoreValue,
     Size,
+    Typed,
     empty_if_nothing,
-    typed,
 )
 from orchestra.topology.nodes import Scalar
 
 MESSAGES_DEFAULT = 10  # what mq_open gives when no attributes are asked for: mq_overview(7)
 MESSAGE_SIZE_DEFAULT = 8192
 
-PosixWord = Annotated[Family, *typed(values.read_const(Family.POSIX), {"const": "posix"})]
-SysvWord = Annotated[Family, *typed(values.read_const(Family.SYSV), {"const": "sysv"})]
-FileWord = Annotated[Family, *typed(values.read_const(Family.FILE), {"const": "file"})]
-MemfdWord = Annotated[Family, *typed(values.read_const(Family.MEMFD), {"const": "memfd"})]
-AnonymousWord = Annotated[Family, *typed(values.read_const(Family.ANONYMOUS), {"const": "anonymous"})]
-FifoWord = Annotated[Family, *typed(values.read_const(Family.FIFO), {"const": "fifo"})]
+PosixWord = Annotated[Family, Typed(values.read_const(Family.POSIX), {"const": "posix"})]
+SysvWord = Annotated[Family, Typed(values.read_const(Family.SYSV), {"const": "sysv"})]
+FileWord = Annotated[Family, Typed(values.read_const(Family.FILE), {"const": "file"})]
+MemfdWord = Annotated[Family, Typed(values.read_const(Family.MEMFD), {"const": "memfd"})]
+AnonymousWord = Annotated[Family, Typed(values.read_const(Family.ANONYMOUS), {"const": "anonymous"})]
+FifoWord = Annotated[Family, Typed(values.read_const(Family.FIFO), {"const": "fifo"})]
 
 
 class Ftok(Closed):
     """A System V key made of a file and a project, as ftok(3) does."""
 
     path: Path = Field(description="An existing file.")
-    project: Annotated[int, *typed(values.read_project, shapes.PROJECT)] = Field(
+    project: Annotated[int, Typed(values.read_project, shapes.PROJECT)] = Field(
         description="A single character, or a number from 1 to 255."
     )
 
@@ -58,7 +59,7 @@ class Fill(Closed):
     """The first content of a segment; what is left of it is zeros."""
 
     text: Literally | None = Field(default=None, description="Text, stored as UTF-8 without a final NUL.")
-    hex: Annotated[str, *typed(values.read_hex, shapes.HEX)] | None = Field(
+    hex: Annotated[str, Typed(values.read_hex, shapes.HEX)] | None = Field(
         default=None, description="Bytes as hexadecimal digits."
     )
     file: Path | None = Field(default=None, description="A file whose content is copied.")
@@ -76,14 +77,18 @@ def _form(value: Any) -> str:
 
 
 IpcKey = Annotated[
-    Annotated[KeyForm | int, *typed(values.read_ipc_key(KeyForm), shapes.IPC_KEY), Tag("value")]
-    | Annotated[Ftok, Tag("mapping")],
-    Discriminator(_form),
+    KeyForm | int | Ftok,
+    OneOf(
+        _form,
+        {"value": Annotated[KeyForm | int, Typed(values.read_ipc_key(KeyForm), shapes.IPC_KEY)], "mapping": Ftok},
+    ),
 ]
 FillForm = Annotated[
-    Annotated[Literal["zeros"], *typed(values.read_zeros, shapes.FILL_ZEROS), Tag("value")]
-    | Annotated[Fill, Tag("mapping")],
-    Discriminator(_form),
+    Literal["zeros"] | Fill,
+    OneOf(
+        _form,
+        {"value": Annotated[Literal["zeros"], Typed(values.read_zeros, shapes.FILL_ZEROS)], "mapping": Fill},
+    ),
 ]
 
 EXTERNAL_NEVER = ("fill", "on_down", "owner", "group")
@@ -347,26 +352,13 @@ def family_in(default: str) -> Callable[[Any], str]:
     return family
 
 
-AnyQueue = Annotated[
-    Annotated[PosixQueue, Tag("posix")] | Annotated[SysvQueue, Tag("sysv")],
-    Discriminator(family_in("posix")),
-    BeforeValidator(empty_if_nothing),
-]
-AnySegment = Annotated[
-    Annotated[PosixSegment, Tag("posix")]
-    | Annotated[SysvSegment, Tag("sysv")]
-    | Annotated[FileSegment, Tag("file")]
-    | Annotated[MemfdSegment, Tag("memfd")],
-    Discriminator(family_in("posix")),
-    BeforeValidator(empty_if_nothing),
-]
-AnySemaphore = Annotated[
-    Annotated[PosixSemaphore, Tag("posix")] | Annotated[SysvSemaphore, Tag("sysv")],
-    Discriminator(family_in("posix")),
-    BeforeValidator(empty_if_nothing),
-]
-AnyPipe = Annotated[
-    Annotated[AnonymousPipe, Tag("anonymous")] | Annotated[Fifo, Tag("fifo")],
-    Discriminator(family_in("anonymous")),
-    BeforeValidator(empty_if_nothing),
-]
+def one_of(section: str) -> OneOf:
+    """Return the annotation that chooses among the families of a section."""
+    return OneOf(family_in(default_family(section)), OBJECT_MODELS[section])
+
+
+_EMPTY = BeforeValidator(empty_if_nothing)
+AnyQueue = Annotated[PosixQueue | SysvQueue, one_of("queues"), _EMPTY]
+AnySegment = Annotated[PosixSegment | SysvSegment | FileSegment | MemfdSegment, one_of("segments"), _EMPTY]
+AnySemaphore = Annotated[PosixSemaphore | SysvSemaphore, one_of("semaphores"), _EMPTY]
+AnyPipe = Annotated[AnonymousPipe | Fifo, one_of("pipes"), _EMPTY]

@@ -49,15 +49,19 @@ def load_checked(
     variables: Mapping[str, str] | None = None,
     environment: Mapping[str, str],
     cwd: str,
-    limits: KernelLimits,
+    limits: Callable[[], KernelLimits],
     host: HostFacts,
     read: Reader = read_file,
 ) -> Loaded:
-    """Load a file and check it against this host, all in one pass. Raises TopologyError with every finding."""
+    """Load a file and check it against this host, all in one pass. Raises TopologyError with every finding.
+
+    `limits` reads those of the kernel; it is called only for a file that declares objects.
+    """
     loaded, problems = examine(path, variables=variables, environment=environment, cwd=cwd, read=read)
     if loaded is None:
         raise TopologyError(problems)
-    problems = in_order(problems + check(loaded, limits, host), loaded.sources)
+    bounds = limits() if loaded.document.objects else KernelLimits()
+    problems = in_order(problems + check(loaded, bounds, host), loaded.sources)
     if problems:
         raise TopologyError(problems)
     loaded.warnings.extend(warnings(loaded, host))

@@ -7,7 +7,7 @@ as wanted, so processes appear in an order that fits the file; waits that are ov
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestra.kinds import Family, OnDown
 from orchestra.runplan import ObjectPlan, ProcessPlan, RunPlan
@@ -15,8 +15,7 @@ from orchestra.runplan import ObjectPlan, ProcessPlan, RunPlan
 _ENDED = ("completed", "ended")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One step: create start wait stop remove keep. `detail` says what a word alone does not."""
 
     n: int

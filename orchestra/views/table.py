@@ -7,7 +7,7 @@ columns, widest first, and marks the cut with an ellipsis; rows never wrap.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from unicodedata import combining, east_asian_width
 
 from orchestra.views.ansi import PLAIN, Paint, clean
@@ -17,8 +17,7 @@ EMPTY = "-"
 _SHRINK_FLOOR = 8  # columns a shrunk cell keeps
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """One column. `styles` maps a cell's text to colours."""
 
     title: str

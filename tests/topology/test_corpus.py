@@ -70,7 +70,7 @@ def a_host(folder: str) -> FakeHost:
 def load(path: Path, limits: KernelLimits = USUAL_LIMITS) -> Loaded:
     folder = str(path.parent)
     return load_checked(
-        path.name, environment={"PATH": "/usr/bin", "empty": ""}, cwd=folder, limits=limits, host=a_host(folder)
+        path.name, environment={"PATH": "/usr/bin", "empty": ""}, cwd=folder, limits=lambda: limits, host=a_host(folder)
     )
 
 
@@ -111,7 +111,7 @@ def load_text(text: str, folder: str) -> Loaded:
         "x.yaml",
         environment={"PATH": "/usr/bin"},
         cwd=folder,
-        limits=USUAL_LIMITS,
+        limits=lambda: USUAL_LIMITS,
         host=host,
         read=lambda _: text.encode(),
     )

@@ -154,7 +154,7 @@ def test_a_file_with_errors_is_checked_against_the_host_in_the_same_pass() -> No
             "orchestra.yaml",
             environment={},
             cwd="/w",
-            limits=USUAL_LIMITS,
+            limits=lambda: USUAL_LIMITS,
             host=FakeHost(),
             read=reader("orchestra.yaml", text, {}),
         )
