@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from orchestra.cli import complete
+from orchestra.cli.exits import tell
 from orchestra.cli.options import FileOption, Format, FormatOption, NameOption
 from orchestra.cli.state import Instance, State, open_state
 from orchestra.cli.targets import is_file
@@ -98,7 +99,8 @@ def logs(
         replicas = state.replicas(chosen.row.run)
         path = chosen.row.log or str(state.places.log(chosen.row.run))
     wanted = replace(wanted, targets=members)
-    _show(path, wanted, tail, replicas, as_stored=format_ is Format.JSON)
+    if not _show(path, wanted, tail, replicas, as_stored=format_ is Format.JSON):
+        tell(f"no such line in the log of run {chosen.row.run} of {chosen.row.instance}")
     return 0
 
 
@@ -123,17 +125,22 @@ def _resolve(state: State, word: str, name: str | None, file: str | None) -> tup
     return instance, None if target.name is None else Target(target.name, target.replica)
 
 
-def _show(path: str, wanted: Filter, tail: int | None, replicas: dict[str, int], *, as_stored: bool) -> None:
+def _show(path: str, wanted: Filter, tail: int | None, replicas: dict[str, int], *, as_stored: bool) -> bool:
+    """Write the lines; return whether there were any."""
     lines = read(path, wanted, tail=tail)
+    found = False
     if as_stored:
         sys.stdout.flush()
         for batch in _batches(lines):
+            found = True
             sys.stdout.buffer.write(b"".join([line.raw for line in batch]))
         sys.stdout.buffer.flush()
-        return
+        return found
     renderer = Renderer.to(sys.stdout, replicas=replicas)
     for batch in _batches(lines):
+        found = True
         sys.stdout.write("".join([renderer.render(line.record) for line in batch if line.record is not None]))
+    return found
 
 
 def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any
 
+from orchestra.cli.exits import tell
 from orchestra.cli.options import Format, FormatOption, emit
 from orchestra.cli.state import Instance, State, open_state
 from orchestra.ledger.rows import ObjectState
@@ -39,6 +40,8 @@ def ls(format_: FormatOption = Format.TABLE) -> int:
         emit(render_json("ls", {"instances": [{**item, **{t: rfc3339(item[t]) for t in times}} for item in found]}))
     else:
         emit(_table(found))
+        if not found:
+            tell("nothing has been started yet\nhelp: orchestra up FILE")
     return 0
 
 

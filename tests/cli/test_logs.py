@@ -39,3 +39,12 @@ def test_logs_of_a_run(home: Path, tmp_path: Path) -> None:
     assert stored[0]["event"] == "run.started"
     assert stored[-1]["event"] == "run.ended"
     assert shown("./orchestra.yaml") == shown()
+
+
+def test_a_question_that_no_line_answers_is_answered_in_words(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "orchestra.yaml").write_text("version: 1\nname: demo\nprocesses: {a: {command: [echo, here]}}\n")
+    assert orchestra("up", home=home, cwd=tmp_path).code == 0
+    for words in (["demo.a.7"], ["--event", "no.such"], ["--grep", "nowhere", "--format", "json"]):
+        answer = orchestra("logs", *words, home=home, cwd=tmp_path)
+        assert (answer.code, answer.out, "no such line" in answer.err) == (0, "", True), answer
+    assert orchestra("logs", "demo.a", home=home, cwd=tmp_path).err == ""

@@ -55,3 +55,9 @@ def test_ls_where_nothing_was_started_is_an_empty_list(home: Path, capsys: pytes
     assert inside(capsys, "ls", "--format", "json").json == {"schema": "orchestra/ls/1", "instances": []}
     assert inside(capsys, "ls").code == 0
     assert not home.exists()  # looking makes nothing
+
+
+def test_an_empty_list_says_so_in_words(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = inside(capsys, "ls")
+    assert answer.out.startswith("INSTANCE")
+    assert answer.err == "nothing has been started yet\nhelp: orchestra up FILE\n"
