@@ -9,7 +9,7 @@ from orchestra.errors import OrchestraError, Problem, TopologyError
 from orchestra.views.ansi import PLAIN, Paint, clean
 
 SHOWN_AT_MOST = 20
-EXCERPT_MAX = 110  # characters of a line of the file
+EXCERPT_MAX = 120  # characters of a line of the file
 
 
 def shown_path(path: str) -> str:

@@ -80,10 +80,10 @@ def far(column: int, length: int = 400, width: int = 3) -> list[str]:
 @pytest.mark.parametrize("column", [1, 50, 111, 200, 330, 398])
 def test_of_a_long_line_the_part_around_the_caret_is_shown(column: int) -> None:
     shown, caret = far(column)
-    assert len(shown) <= 110
+    assert len(shown) <= 120
     place = caret.index("^^^")
     assert shown[place : place + 3] == "XYZ"
-    assert (shown.startswith("…"), shown.endswith("…")) == (column > 74, column < 363)
+    assert (shown.startswith("…"), shown.endswith("…")) == (column > 80, column < 360)
 
 
 def test_a_caret_does_not_go_on_beyond_the_part_that_is_shown() -> None:
