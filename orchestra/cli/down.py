@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,7 +29,7 @@ orchestra down pipeline --leak    leave its objects behind, on record
 orchestra down --timeout 2s       kill what has not ended after two seconds
 """
 
-_PATIENCE = 10.0  # seconds for a supervisor that starts or ends at this moment
+_PATIENCE = 20.0  # seconds for whoever starts, ends or finishes a run at this moment
 _PAUSE = 0.02
 
 
@@ -89,17 +90,33 @@ def down(
 
 
 def _end(state: State, chosen: Instance, *, leak: bool, timeout: float | None) -> _Done:
-    lock = state.places.lock(chosen.row.instance)
-    if chosen.live:
-        if is_terminal(sys.stderr):
-            tell(f"stopping {chosen.row.instance}")
-        done = _stop(state, chosen.row, leak=leak, timeout=timeout)
+    """Stop what is live, else finish what is not; who has the lock may change between two looks. Raises Conflict."""
+    instance = chosen.row.instance
+    row, live = chosen.row, chosen.live
+    if live and is_terminal(sys.stderr):
+        tell(f"stopping {instance}")
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        done = _stop(state, row, leak=leak, timeout=timeout) if live else None
         if done is not None:
-            deadline = time.monotonic() + _PATIENCE
-            while is_locked(lock) and time.monotonic() < deadline:  # until `up` of the same name works again
-                time.sleep(_PAUSE)
+            _wait_until_free(state.places.lock(instance))
             return done
-    return _finish(state, chosen.row.instance, leak=leak)
+        done = _finish(state, instance, leak=leak)
+        if done is not None:
+            return done
+        if time.monotonic() > deadline:
+            raise Conflict(
+                f"{instance} is being started or finished by somebody else", hint="`orchestra ls` shows its state."
+            )
+        row = state.ledger.newest_run(instance) or row
+        live = row.ended_at is None
+
+
+def _wait_until_free(lock: Path) -> None:
+    """Wait until `up` of the same name works again."""
+    deadline = time.monotonic() + _PATIENCE
+    while is_locked(lock) and time.monotonic() < deadline:
+        time.sleep(_PAUSE)
 
 
 def _stop(state: State, row: RunRow, *, leak: bool, timeout: float | None) -> _Done | None:
@@ -123,24 +140,29 @@ def _stop(state: State, row: RunRow, *, leak: bool, timeout: float | None) -> _D
                 continue
             return None  # it was killed on the way: there is a run to finish
         else:
+            row = state.ledger.newest_run(row.instance) or row  # of an earlier one the socket has the same path
             return _Done(left=list(answer.get("objects_left", [])), runs=[row.run])
     return None
 
 
-def _finish(state: State, instance: str, *, leak: bool) -> _Done:
-    """Finish every run of an instance that nobody supervises any more, holding its lock meanwhile."""
+def _unfinished(state: State, instance: str) -> list[RunRow]:
+    return [row for row in state.ledger.runs(instance=instance) if not row.finished]
+
+
+def _finish(state: State, instance: str, *, leak: bool) -> _Done | None:
+    """Finish every run of an instance that nobody supervises any more; None when somebody else has its lock."""
+    if not _unfinished(state, instance):
+        return _Done()
+    fd = take_lock(state.places.lock(instance))
+    if fd is None:
+        return None
+    from orchestra.logs.pipeline import command_logger
     from orchestra.supervisor import aftermath
 
-    waiting = [row for row in state.ledger.runs(instance=instance) if not row.finished]
-    if not waiting:
-        return _Done()
-    from orchestra.logs.pipeline import command_logger
-
-    fd = _take(state, instance)
     log = command_logger("down", locate=state.places.log)
     done = _Done()
     try:
-        for row in waiting:
+        for row in _unfinished(state, instance):  # as they are now that nobody else can change them
             result = aftermath.finish(state.ledger, row, leak=leak, say=log.info)
             done.runs.append(row.run)
             done.left += result.teardown.left
@@ -150,13 +172,3 @@ def _finish(state: State, instance: str, *, leak: bool) -> _Done:
     finally:
         os.close(fd)
     return done
-
-
-def _take(state: State, instance: str) -> int:
-    deadline = time.monotonic() + _PATIENCE
-    while (fd := take_lock(state.places.lock(instance))) is None:
-        if time.monotonic() > deadline:
-            raise Conflict(
-                f"{instance} is being started or finished by somebody else", hint="`orchestra ls` shows its state."
-            )
-    return fd
