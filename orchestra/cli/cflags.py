@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from orchestra.client import include_folder
+from orchestra.cli.clientfiles import include_folder
 
 EXAMPLES = """
 cc $(orchestra cflags) -o worker worker.c

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from pydantic_core import PydanticCustomError
 
+from orchestra.cli.clientfiles import library_folder
 from orchestra.cli.exits import tell
 from orchestra.cli.reading import read_topology
 from orchestra.cli.targets import current_folder, topology_path
 from orchestra.cli.values import parse_scale, parse_settings
-from orchestra.client import library_folder
 from orchestra.errors import Problem, UsageError
 from orchestra.kernel.hostfacts import RealHost
-from orchestra.kernel.limits import read_limits
+from orchestra.kinds import KernelLimits
 from orchestra.runplan import RunPlan
 from orchestra.statedir import is_text
 from orchestra.topology.compile import compile_plan
@@ -77,10 +77,16 @@ def read_file(word: str | None, option: str | None, settings: Sequence[str]) -> 
         variables=variables,
         environment=os.environ,
         cwd=current_folder(),
-        limits=read_limits,
+        limits=_limits,
         host=RealHost(),
         read=read_topology,
     )
+
+
+def _limits() -> KernelLimits:
+    from orchestra.kernel.limits import read_limits  # of no use to a file without objects
+
+    return read_limits()
 
 
 def prepare(

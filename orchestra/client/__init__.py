@@ -6,8 +6,6 @@ also one in which orchestra is not installed: its folder is on the PYTHONPATH we
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from orchestra.client.lib.orchestra_client import (
     Message,
     NotInRun,
@@ -22,13 +20,3 @@ from orchestra.client.lib.orchestra_client import (
 )
 
 __all__ = ["Message", "NotInRun", "Pipe", "Queue", "Run", "Semaphore", "attach", "log", "notify", "ready"]
-
-
-def library_folder() -> Path:
-    """Return the folder that holds `orchestra_client.py`, and nothing else that Python could import by accident."""
-    return Path(__file__).resolve().parent / "lib"
-
-
-def include_folder() -> Path:
-    """Return the folder that holds `orchestra.h`."""
-    return library_folder()

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from orchestra.bindings import Binding, object_variables
-from orchestra.client import library_folder
+from orchestra.cli.clientfiles import library_folder
 from orchestra.kernel.process import reopen
 from orchestra.kernel.registry import adapter_for
 from orchestra.kinds import Access, Family, Handle, Kind, Spec

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.client import include_folder
+from orchestra.cli.clientfiles import include_folder
 from tests.support.wired import Wired
 
 COMPILERS = {

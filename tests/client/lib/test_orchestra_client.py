@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 import orchestra.client
-from orchestra.client import Message, NotInRun, Queue, Run, attach, library_folder, log, notify, ready
+from orchestra.cli.clientfiles import library_folder
+from orchestra.client import Message, NotInRun, Queue, Run, attach, log, notify, ready
 from orchestra.client.lib import orchestra_client
 from tests.support.wired import Wired
 
