@@ -145,7 +145,9 @@ def _conflict(places: StateDir, plan: RunPlan) -> Conflict:
     known = None
     with contextlib.suppress(LedgerError), Ledger.open(places.ledger, create=False) as ledger:
         known = ledger.newest_run(plan.instance)
-    detail = f"run {known.run} of {known.file}, process {known.supervisor_pid}" if known else ""
+    detail = ""
+    if known is not None and known.ended_at is None:  # else another one is being announced at this moment
+        detail = f"run {known.run} of {known.file}, process {known.supervisor_pid or known.guardian_pid}"
     hint = f"`orchestra down {plan.instance}` stops it; `-n NAME` starts another instance."
     return Conflict(f"{plan.instance} is already up", detail=detail, hint=hint)
 

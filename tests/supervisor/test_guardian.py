@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from orchestra.ledger.journal import Ledger
 from orchestra.statedir import StateDir
 from orchestra.supervisor.launch import start_guardian
 from tests.support.programs import TREE
@@ -55,6 +56,16 @@ def test_a_state_folder_that_cannot_be_used_is_an_error_and_nothing_is_made(tmp_
         error = run.error()
         assert error["error"]["class"] == "StateError"
     assert sorted(os.listdir(tmp_path)) == ["home"]
+
+
+def test_who_is_up_already_is_named_also_while_its_supervisor_is_not_known_yet(tmp_path: Path) -> None:
+    with running(tmp_path / "home", process("a", "sleep 1000")) as run:
+        run.up()
+        with Ledger.open(run.places.ledger) as ledger:
+            ledger.update_run(run.id, supervisor_pid=None)
+        with running(tmp_path / "home", process("a", "true")) as second:
+            detail = second.error()["error"]["detail"]
+            assert detail == f"run {run.id} of {run.plan.file}, process {run.row().guardian_pid}"
 
 
 def test_the_plan_is_kept_where_only_its_owner_reads_it(tmp_path: Path) -> None:
