@@ -264,12 +264,9 @@ class Composer:
         self.problems.append(key.place.problem("duplicate_key", path, f"`{key.text}` is given twice", hint))
 
     def _unprintable(self, index: int) -> NoReturn:
-        before = self.source.text[:index]
-        line = before.count("\n") + 1
-        column = index - (before.rfind("\n") + 1) + 1
         name = f"U+{ord(self.source.text[index]):04X}"
         raise Refused(
-            Place(self.source, line, column).problem(
+            Place(self.source, *self.source.position(index)).problem(
                 "syntax", "", f"the character {name} cannot stand in YAML as it is"
             )
         )

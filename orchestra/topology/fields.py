@@ -15,7 +15,7 @@ from orchestra.bindings import Template
 from orchestra.kinds import Access, OnDown
 from orchestra.topology import hints, shapes, values
 from orchestra.topology.keys import EXTENSIONS
-from orchestra.topology.nodes import LeadingZero, Scalar, plain_data
+from orchestra.topology.nodes import LeadingZero, Map, Scalar, Seq, is_nothing, plain_data
 
 WHOLE = "whole"  # code of an error between keys; the loader reports those itself, with their place
 REPLICAS_MAX = 10_000
@@ -57,8 +57,8 @@ def no_entries() -> Mapping[str, Any]:
 
 
 def empty_if_nothing(value: Any) -> Any:
-    """`jobs:` with nothing behind it means all defaults, as people who know Compose expect."""
-    return {} if value is None or (type(value) is Scalar and value.plain and value.text == "") else value
+    """`jobs:` with nothing (or null) behind it means all defaults, as people who know Compose expect."""
+    return {} if value is None or is_nothing(value) else value
 
 
 class Typed:
@@ -173,8 +173,8 @@ class Extensible(Closed):
         if not isinstance(data, dict):
             return data
         found = [key for key in data if isinstance(key, str) and key.startswith("x-")]
-        if not found or found == [EXTENSIONS]:
-            return data
+        if not found or (found == [EXTENSIONS] and not isinstance(data[EXTENSIONS], Map | Seq | Scalar)):
+            return data  # gathered already, if it does not come from a file
         kept = {key: value for key, value in data.items() if key not in found}
         kept[EXTENSIONS] = {key: _extension(key, data[key]) for key in found}
         return kept

@@ -14,7 +14,7 @@ from orchestra.topology.interpolation import SECTIONS, dotted
 from orchestra.topology.keys import EXTENSIONS
 from orchestra.topology.marks import Marks, Path
 from orchestra.topology.model import Process, Stop, Topology
-from orchestra.topology.nodes import Map, Scalar
+from orchestra.topology.nodes import Map, Scalar, is_nothing
 from orchestra.topology.objectmodels import IN_WORDS, OBJECT_MODELS, Fill, Ftok, IpcObject, default_family
 from orchestra.topology.values import QUIET, described
 
@@ -212,7 +212,7 @@ def contradictions(marks: Marks) -> list[Problem]:
         for key, node in entries.items():
             if isinstance(node, Map):
                 found += _object_contradictions((section, key), section, node, marks)
-            elif isinstance(node, Scalar) and node.plain and not node.text:
+            elif is_nothing(node):
                 found += _of(OBJECT_MODELS[section][default_family(section)], (), (section, key), marks, external=False)
     return found
 

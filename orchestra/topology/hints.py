@@ -5,12 +5,20 @@ Foreign words are hints, never synonyms: a file means one thing to every reader.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from heapq import nlargest
 from itertools import islice
 
 CANDIDATES_MAX = 2000  # names looked at for one wrong word
-LIKELY_MAX = 24  # of these difflib compares each letter, which takes a thousand times longer
+LIKELY_MAX = 24  # of these difflib compares each letter, which takes a hundred times longer
+LETTERS_MAX = 80  # of a word; the time goes with the square of it
+NAMES_SHOWN_MAX = 24
+EFFORT_MAX = 150_000  # names looked at for all wrong words of a file together: well below a second
+_EFFORT_LIKELY = 10  # what one that difflib compares costs of that
+
+_effort: ContextVar[int | None] = ContextVar("_effort", default=None)
 
 _NO_CONTAINER = "Processes run on this host as they are: there is no image to pull or mount into."
 _NO_RESTART = "A process is started once; `escalate` says what its failure means for the others."
@@ -264,33 +272,63 @@ ACCESS = {
 ON_DOWN = {"delete": "remove", "unlink": "remove", "leak": "keep", "true": "keep", "false": "remove"}
 
 
+@contextmanager
+def bounded(effort: int = EFFORT_MAX) -> Iterator[None]:
+    """Look for nearest names inside only until so many were looked at: of ten thousand slips nobody reads each help.
+
+    Works as a decorator, too. The first wrong words of a file get theirs, whatever the machine.
+    """
+    before = _effort.set(effort)
+    try:
+        yield
+    finally:
+        _effort.reset(before)
+
+
 def nearest(word: str, names: Iterable[str]) -> str | None:
     """Return the name that `word` is most likely a slip of, or None."""
     import difflib  # only on the way to an error message
 
-    wanted = word.lower().replace("-", "_")[:80]
+    left = _effort.get()
+    if left is not None and left <= 0:
+        return None
+    wanted = _folded(word)
     folded: dict[str, str] = {}
     for name in islice(names, CANDIDATES_MAX):
-        folded.setdefault(name.lower().replace("-", "_"), name)
+        folded.setdefault(_folded(name), name)
+    if left is not None:
+        _effort.set(left - len(folded) - _EFFORT_LIKELY * min(len(folded), LIKELY_MAX))
+    if wanted in folded:
+        return folded[wanted]
     likely = nlargest(LIKELY_MAX, folded, key=lambda name: _alike(wanted, name))
     found = difflib.get_close_matches(wanted, likely, n=1, cutoff=0.6)
     return folded[found[0]] if found else None
 
 
+def _folded(word: str) -> str:
+    return word[:LETTERS_MAX].lower().replace("-", "_")
+
+
 def _alike(word: str, name: str) -> int:
     """Return how many letters two words share at both ends: one slip leaves nearly all of them."""
     shorter = min(len(word), len(name))
-    start = next((index for index in range(shorter) if word[index] != name[index]), shorter)
-    rest = shorter - start
-    end = next((index for index in range(rest) if word[-1 - index] != name[-1 - index]), rest)
+    start = end = 0
+    while start < shorter and word[start] == name[start]:
+        start += 1
+    while end < shorter - start and word[-1 - end] == name[-1 - end]:
+        end += 1
     return start + end - abs(len(word) - len(name))
 
 
-def nearest_help(word: str, names: Collection[str], otherwise: str) -> str:
-    """Return "Did you mean `x`?", or `otherwise` with `{}` replaced by the names when there are few."""
-    close = nearest(word, names)
+def nearest_help(word: str, names: Collection[str], otherwise: str, *, but: str = "") -> str:
+    """Return "Did you mean `x`?", or `otherwise` with `{}` replaced by the names when there are few.
+
+    `but` is a name that is not meant.
+    """
+    close = nearest(word, (name for name in names if name != but))
     if close is not None:
         return f"Did you mean `{close}`?"
-    if not names or len(names) > 24:
+    if len(names) > NAMES_SHOWN_MAX:
         return ""
-    return otherwise.format(", ".join(names))
+    others = [name for name in names if name != but]
+    return otherwise.format(", ".join(others)) if others else ""

@@ -90,9 +90,11 @@ class Scope:
     def _declared_null(scalar: Scalar) -> bool:
         return scalar.plain and scalar.text in ("", "~", "null", "Null", "NULL")
 
-    def names(self) -> list[str]:
-        """Return the names to suggest from; the environment is too large and too private for that."""
-        return [*self.variables, *self.given, *RESERVED]
+    def names(self) -> Iterator[str]:
+        """Yield the names to suggest from; the environment is too large and too private for that."""
+        yield from self.variables
+        yield from self.given
+        yield from RESERVED
 
 
 class Expanded(NamedTuple):

@@ -47,7 +47,12 @@ def sized(number: int) -> str:
     for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if number >= factor and number % factor == 0:
             return f"{number // factor}{unit}"
-    return f"{number} bytes"
+    return counted(number, "bytes")
+
+
+def counted(number: int, what: str) -> str:
+    """Return "2 POSIX queues", "1 POSIX queue": the last letter of the plural goes."""
+    return f"{number} {what[:-1] if number == 1 else what}"
 
 
 def posix_queue_shape(loaded: Loaded, limits: KernelLimits) -> Iterator[Problem]:
@@ -86,8 +91,8 @@ def posix_queue_memory(loaded: Loaded, limits: KernelLimits) -> Iterator[Problem
     if bound is None or total <= bound or not queues:
         return
     path, largest = max(queues, key=lambda entry: queue_bytes(entry[1]))
-    counted = "this queue needs" if len(queues) == 1 else f"{len(queues)} POSIX queues need"
-    message = f"{counted} {total} bytes, RLIMIT_MSGQUEUE allows {bound} per user (`ulimit -q`)"
+    what = "this queue needs" if len(queues) == 1 else f"{len(queues)} POSIX queues need"
+    message = f"{what} {total} bytes, RLIMIT_MSGQUEUE allows {bound} per user (`ulimit -q`)"
     hint = f"Even an empty queue costs max_messages * (message_size + 96) bytes; this one {queue_bytes(largest)}."
     yield loaded.marks.problem(path, "limit", message, hint, key=True)
 
@@ -116,7 +121,8 @@ def sysv_segment_shape(loaded: Loaded, limits: KernelLimits) -> Iterator[Problem
             yield loaded.marks.problem((*path, "size"), "limit", message)
     pages = sum(-(-(item.size or 0) // limits.page_size) for _, item in segments)
     if segments and limits.shmall_pages is not None and pages > limits.shmall_pages:
-        message = f"System V segments of {pages} pages: this kernel allows {limits.shmall_pages} in all (kernel.shmall)"
+        needed = counted(pages, "pages")
+        message = f"System V segments of {needed}: this kernel allows {limits.shmall_pages} in all (kernel.shmall)"
         yield loaded.marks.problem(segments[0][0], "limit", message, key=True)
 
 
@@ -136,9 +142,14 @@ def semaphore_sets(loaded: Loaded, limits: KernelLimits) -> Iterator[Problem]:
     total, bound = sum(len(item.members) for _, item in sets), limits.semmns
     there = limits.sysv_semaphores_now or 0
     new = sum(len(item.members) for _, item in sets if item.on_down is OnDown.REMOVE)
-    if sets and bound is not None and (total > bound or new + there > bound):
-        message = f"{total} semaphores{_beside(there)}: this kernel allows {bound} (kernel.sem, SEMMNS)"
+    if sets and bound is not None and _too_many(total, new, there, bound):
+        message = f"{counted(total, 'semaphores')}{_beside(there)}: this kernel allows {bound} (kernel.sem, SEMMNS)"
         yield loaded.marks.problem(sets[0][0], "limit", message, _AUDIT, key=True)
+
+
+def _too_many(number: int, new: int, now: int, bound: int) -> bool:
+    """Whether so many are too many; `new` of them are made on top of what is there now."""
+    return number > bound or (new > 0 and new + now > bound)
 
 
 def _beside(now: int | None) -> str:
@@ -150,19 +161,19 @@ _AUDIT = "`orchestra audit` lists what exists, and what was left behind."
 
 def numbers_of_objects(loaded: Loaded, limits: KernelLimits) -> Iterator[Problem]:
     """How many of a kind may exist at once."""
-    counted: tuple[tuple[type[Owned], str, int | None, int | None, str], ...] = (
+    kinds: tuple[tuple[type[Owned], str, int | None, int | None, str], ...] = (
         (SysvQueue, "System V queues", limits.msgmni, limits.sysv_queues_now, "kernel.msgmni"),
         (SysvSegment, "System V segments", limits.shmmni, limits.sysv_segments_now, "kernel.shmmni"),
         (SysvSemaphore, "System V semaphore sets", limits.semmni, limits.sysv_sets_now, "kernel.sem, SEMMNI"),
     )
     if not limits.cap_sys_resource:
         queues = (PosixQueue, "POSIX queues", limits.mq_queues_max, limits.queues_now, "fs.mqueue.queues_max")
-        counted = (queues, *counted)
-    for model, what, bound, now, sysctl in counted:
+        kinds = (queues, *kinds)
+    for model, what, bound, now, sysctl in kinds:
         objects = made(loaded, model)
         new = sum(1 for _, item in objects if item.on_down is OnDown.REMOVE)
-        if objects and bound is not None and (len(objects) > bound or new + (now or 0) > bound):
-            message = f"{len(objects)} {what}{_beside(now)}: this kernel allows {bound} ({sysctl})"
+        if objects and bound is not None and _too_many(len(objects), new, now or 0, bound):
+            message = f"{counted(len(objects), what)}{_beside(now)}: this kernel allows {bound} ({sysctl})"
             yield loaded.marks.problem(objects[0][0], "limit", message, _AUDIT, key=True)
 
 
@@ -180,14 +191,18 @@ def shared_memory_file_system(loaded: Loaded, limits: KernelLimits) -> Iterator[
         )
         return
     page = limits.page_size
-    new = [(path, -(-(item.size or 0) // page) * page) for path, item in segments if item.on_down is OnDown.REMOVE]
-    needed = sum(size for _, size in new) + len(semaphores) * page
+    new = [
+        *(((*path, "size"), -(-(item.size or 0) // page) * page, item) for path, item in segments),
+        *((path, page, item) for path, item in semaphores),
+    ]
+    new = [entry for entry in new if entry[2].on_down is OnDown.REMOVE]
+    needed = sum(size for _, size, _ in new)
     if limits.shm_free is None or needed <= limits.shm_free:
         return
-    at = max(new, key=lambda entry: entry[1])[0] if new else paths[0]
-    counted = "this needs" if len(paths) == 1 else f"{len(paths)} POSIX segments and semaphores need"
-    message = f"{counted} {sized(needed)}, and /dev/shm has {sized(limits.shm_free)} free"
-    yield loaded.marks.problem((*at, "size") if new else at, "limit", message, f"See `df -h /dev/shm`. {_AUDIT}")
+    largest = max(new, key=lambda entry: entry[1])[0]
+    what = "this needs" if len(new) == 1 else f"{len(new)} POSIX segments and semaphores need"
+    message = f"{what} {sized(needed)}, and /dev/shm has {sized(limits.shm_free)} free"
+    yield loaded.marks.problem(largest, "limit", message, f"See `df -h /dev/shm`. {_AUDIT}")
 
 
 LIMITS: tuple[Limit, ...] = (

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from orchestra.errors import Problem, TopologyError
 from orchestra.topology import references
 from orchestra.topology.findings import contradictions, findings
-from orchestra.topology.hints import nearest_help
+from orchestra.topology.hints import bounded, nearest_help
 from orchestra.topology.include import Reader, Reading, normal, read_file
 from orchestra.topology.interpolation import Interpolator, Scope
 from orchestra.topology.keys import default_name
@@ -59,6 +59,7 @@ def load(
     return loaded
 
 
+@bounded()
 def examine(
     path: str,
     *,

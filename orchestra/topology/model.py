@@ -39,7 +39,7 @@ from orchestra.topology.fields import (
 )
 from orchestra.topology.interpolation import SECTIONS
 from orchestra.topology.keys import check_environment, check_key, check_object_key, check_variable
-from orchestra.topology.nodes import Scalar
+from orchestra.topology.nodes import Scalar, is_nothing
 from orchestra.topology.objectmodels import AnyPipe, AnyQueue, AnySegment, AnySemaphore, IpcObject
 from orchestra.topology.values import described, fault, read_text
 
@@ -59,7 +59,7 @@ def _uses(value: Any) -> Any:
                 raise fault("duplicate_key", f"`{name}` is given twice", at=(index,))
             uses[name] = Access.READ_WRITE
         return uses
-    if isinstance(value, Scalar) and not value.broken and value.text:
+    if isinstance(value, Scalar) and not value.broken and value.text and not is_nothing(value):
         raise fault("wrong_type", f"expected a list or a mapping, found {described(value)}", f"Write [{value.text}].")
     return _nothing_or_quiet(value)
 
@@ -74,7 +74,7 @@ def _depends_on(value: Any) -> Any:
                 raise fault("duplicate_key", f"`{name}` is given twice", at=(index,))
             found[name] = Condition.READY
         return found
-    if isinstance(value, Scalar) and not value.broken and value.text:
+    if isinstance(value, Scalar) and not value.broken and value.text and not is_nothing(value):
         raise fault("wrong_type", f"expected a list or a mapping, found {described(value)}", f"Write [{value.text}].")
     return _nothing_or_quiet(value)
 

@@ -6,7 +6,7 @@ knows every declared name, so a mistake inside an object does not make its users
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from orchestra.errors import Problem
@@ -28,7 +28,7 @@ class Document:
     topology: Topology
     marks: Marks
     objects: dict[str, str]  # every declared key → its section
-    processes: tuple[str, ...]  # every declared name
+    processes: Collection[str]  # every declared name
     placeholders: tuple[PlaceholderUse, ...] = ()
 
 
@@ -42,10 +42,10 @@ def declared_objects(root: Map) -> dict[str, str]:
     return found
 
 
-def declared_processes(root: Map) -> tuple[str, ...]:
+def declared_processes(root: Map) -> Collection[str]:
     """Return the name of every process."""
     entries = root.get("processes")
-    return tuple(entries) if isinstance(entries, Map) else ()
+    return entries.keys() if isinstance(entries, Map) else ()
 
 
 def errors(document: Document) -> list[Problem]:
@@ -107,7 +107,7 @@ def undeclared_objects(document: Document) -> Iterator[Problem]:
         for key in process.uses:
             if key in document.objects:
                 continue
-            hint = nearest_help(key, list(document.objects), "Objects are {}.")
+            hint = nearest_help(key, document.objects, "Objects are {}.")
             if key in document.processes:
                 hint = f"`{key}` is a process; to wait for it write `depends_on: [{key}]`."
             elif not document.objects:
@@ -122,7 +122,7 @@ def undeclared_processes(document: Document) -> Iterator[Problem]:
         for other in process.depends_on:
             if other in document.processes:
                 continue
-            hint = nearest_help(other, [item for item in document.processes if item != name], "Processes are {}.")
+            hint = nearest_help(other, document.processes, "Processes are {}.", but=name)
             if other in document.objects:
                 hint = f"`{other}` is an object; it exists before any process starts."
             path = ("processes", name, "depends_on", other)

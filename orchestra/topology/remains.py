@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
 
 from orchestra.kinds import Access
 from orchestra.topology.fields import Condition
@@ -13,6 +15,8 @@ from orchestra.topology.findings import path_of
 from orchestra.topology.interpolation import SECTIONS
 from orchestra.topology.marks import Path
 from orchestra.topology.model import Topology
+from orchestra.topology.nodes import Scalar, Seq
+from orchestra.topology.values import read_text
 
 # Where a key cannot be left out; never seen by a user, because the file has errors anyway.
 _STOPGAPS: dict[tuple[str, str], Any] = {
@@ -75,10 +79,28 @@ def _take_key(rest: dict[str, Any], path: Path) -> None:
         semaphores = rest.get("semaphores") or {}
         access = Access.READ_WRITE if path[3] in semaphores else Access.READ
         entry[key] = {**inner, str(path[3]): access if key == "uses" else Condition.READY}
+    elif key in ("uses", "depends_on") and isinstance(inner, Seq):
+        entry[key] = _names(inner)
+    elif key in ("uses", "depends_on") and isinstance(inner, Scalar) and _is_declared(inner.text, rest):
+        entry[key] = [inner.text]
     elif (section, key) in _STOPGAPS:
         entry[key] = _STOPGAPS[section, key]
     else:
         entry.pop(key, None)
+
+
+def _names(items: Iterable[Any]) -> list[str]:
+    """Return what a list of names holds beside its errors, so that nobody misses a name that stands there."""
+    found: dict[str, None] = {}
+    for item in items:
+        with suppress(PydanticCustomError):
+            found[read_text(item)] = None
+    return list(found)
+
+
+def _is_declared(name: str, rest: dict[str, Any]) -> bool:
+    sections = (rest.get(section) for section in (*SECTIONS, "processes"))
+    return any(name in entries for entries in sections if isinstance(entries, dict))
 
 
 def _take_entry(rest: dict[str, Any], path: Path) -> None:

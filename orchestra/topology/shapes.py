@@ -33,7 +33,7 @@ DURATION = or_substitution(
 )
 MODE = or_substitution(
     {"type": "integer", "minimum": 0, "maximum": 0o777},
-    {"type": "string", "pattern": "^(0o)?0*[0-7]{1,3}$"},
+    {"type": "string", "pattern": "^(0o)?(?=[0-7]{1,5}$)0*[0-7]{1,3}$"},
     examples=["0o600"],
 )
 SIGNAL = or_substitution(

@@ -45,11 +45,8 @@ def check_size(data: bytes, source: Source, limit: int) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as err:
-        before = data[: err.start]
-        line = before.count(b"\n") + 1
-        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
         source.text = data.decode("utf-8", "replace")
-        problem = Place(source, line, column).problem(
+        problem = Place(source, *source.position(len(data[: err.start].decode()))).problem(
             "not_utf8", "", f"the byte 0x{data[err.start]:02x} is not UTF-8", "Save the file as UTF-8."
         )
         raise Refused(problem) from err

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from pydantic import BaseModel
 
 from orchestra.topology import hints
 from orchestra.topology.findings import keys_of
-from orchestra.topology.hints import nearest, nearest_help
+from orchestra.topology.hints import bounded, nearest, nearest_help
 from orchestra.topology.model import Process, Stop, Topology
 from orchestra.topology.objectmodels import OBJECT_MODELS, Fill, Ftok
 
@@ -41,6 +42,30 @@ def test_nearest() -> None:
     assert nearest("Jobs", ["jobs"]) == "jobs"
     assert nearest("zzz", ["command"]) is None
     assert nearest("x", []) is None
+    assert nearest("JOBS", ["jobs-a", "jobs", "Jobs"]) == "jobs"
+    assert nearest("worker-17-qeue-23", [f"worker-{a}-queue-{b}" for a in range(40) for b in range(40)]) == (
+        "worker-17-queue-23"
+    )
+    assert nearest("k" * 10_000, ["k" * 9_000]) == "k" * 9_000
+
+
+def test_what_many_slips_cost_is_bounded() -> None:
+    asked: list[str] = []
+
+    def names() -> Iterator[str]:
+        for number in range(1000):
+            asked.append(f"object-{number}")
+            yield asked[-1]
+
+    with bounded(3000):
+        found = [nearest("objcet-7", names()) for _ in range(1000)]
+        with bounded():
+            assert nearest("jbos", ["jobs"]) == "jobs", "a pass within has an effort of its own"
+        assert nearest("jbos", ["jobs"]) is None
+    assert nearest("jbos", ["jobs"]) == "jobs"
+    assert found[:2] == ["object-7", "object-7"]
+    assert found[-1] is None
+    assert len(asked) <= 4000
 
 
 def test_nearest_help() -> None:
@@ -48,3 +73,5 @@ def test_nearest_help() -> None:
     assert nearest_help("zzz", ["jobs", "log"], "One of {}.") == "One of jobs, log."
     assert nearest_help("zzz", [f"n{i}{i}" for i in range(50)], "One of {}.") == ""
     assert nearest_help("zzz", [], "One of {}.") == ""
+    assert nearest_help("jbos", ["jobs", "log"], "One of {}.", but="jobs") == "One of log."
+    assert nearest_help("jbos", ["jobs"], "One of {}.", but="jobs") == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from orchestra.topology import composer
 from orchestra.topology.composer import compose
 from orchestra.topology.nodes import plain_data
 
@@ -63,6 +64,8 @@ def test_duplicate_keys_are_all_found() -> None:
     ]
 
 
-def test_limits() -> None:
+def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert compose(b"[" * 65 + b"]" * 65, "x.json", "/")[1][0].code == "too_deep"
-    assert compose(b"[" + b"1," * 200_001 + b"1]", "x.json", "/")[1][0].code == "too_large"
+    monkeypatch.setattr(composer, "NODES_MAX", 101)  # the list and its items
+    assert compose(b"[" + b"1," * 99 + b"1]", "x.json", "/")[1][0].code == "wrong_type"
+    assert compose(b"[" + b"1," * 100 + b"1]", "x.json", "/")[1][0].code == "too_large"

@@ -47,6 +47,16 @@ def test_findings_come_in_the_order_of_the_file_and_once() -> None:
     assert [problem.line for problem in problems] == [1, 2, 2, 3]
 
 
+def test_of_thousands_of_slips_the_first_get_help() -> None:
+    objects = "".join(f"  object-{number}: \n" for number in range(1000))
+    uses = "".join(f"      objcet-{number}: read\n" for number in range(2000))
+    text = f"version: 1\nqueues:\n{objects}processes:\n  p:\n    command: [cat]\n    uses:\n{uses}"
+    problems = problems_of(text)
+    assert len(problems) == 2000
+    assert [problem.help for problem in problems[:20]] == [f"Did you mean `object-{number}`?" for number in range(20)]
+    assert problems[-1].help == ""
+
+
 USER = "processes: {p: {command: [cat, '${queues.a.name}'], uses: {a: read-write}}}\n"
 
 

@@ -80,7 +80,7 @@ LIKELY = st.recursive(
 )
 
 
-@settings(RELAXED, max_examples=120)
+@settings(RELAXED, max_examples=60)
 @given(st.dictionaries(SOME_KEYS, LIKELY, max_size=6))
 def test_any_structure(data: dict[str, Any]) -> None:
     text = json.dumps({"version": 1, **data}).encode()
@@ -99,7 +99,7 @@ def test_any_command_splits_or_says_why(text: str) -> None:
 # --- JSON ------------------------------------------------------------------------------------------------------
 
 
-@settings(RELAXED, max_examples=40)
+@settings(RELAXED, max_examples=25)
 @given(st.dictionaries(st.text(), JSON, max_size=5), st.booleans(), st.sampled_from([None, 0, 2, "\t"]))
 def test_json_means_what_json_says(data: dict[str, Any], ascii_only: bool, indent: int | str | None) -> None:
     text = json.dumps(data, ensure_ascii=ascii_only, indent=indent)
@@ -124,7 +124,7 @@ YAML_JSON = st.recursive(
 )
 
 
-@settings(RELAXED, max_examples=40)
+@settings(RELAXED, max_examples=25)
 @given(st.dictionaries(YAML_TEXT.filter(lambda key: key != "<<"), YAML_JSON, max_size=5))
 def test_yaml_reads_json_too(data: dict[str, Any]) -> None:
     text = json.dumps(data, ensure_ascii=False)
@@ -238,7 +238,7 @@ def merged(parts: list[str | Placeholder]) -> tuple[str | Placeholder, ...]:
     return tuple(found)
 
 
-@settings(RELAXED, max_examples=60)
+@settings(RELAXED, max_examples=25)
 @given(topologies())
 def test_what_is_dumped_loads_as_the_same(topology: Topology) -> None:
     assert load_bytes(dump(topology).encode()).topology == topology
@@ -247,7 +247,7 @@ def test_what_is_dumped_loads_as_the_same(topology: Topology) -> None:
         assert load_bytes(as_json.encode(), "x.json").topology == topology
 
 
-@settings(RELAXED, max_examples=40)
+@settings(RELAXED, max_examples=20)
 @given(topologies())
 def test_the_resolved_form_is_the_same_run(topology: Topology) -> None:
     loaded = load_bytes(dump(topology).encode())
