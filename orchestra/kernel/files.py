@@ -6,8 +6,7 @@ import os
 import stat
 from typing import ClassVar
 
-from orchestra.kernel import libc, nodes
-from orchestra.kernel.api import kernel_call
+from orchestra.kernel import nodes
 from orchestra.kinds import Access, Family, Handle, Kind, Listing, ObjectRef, Spec, Stat
 
 
@@ -23,15 +22,7 @@ class FileSegment:
         call = f"open({path}, O_CREAT|O_EXCL, {spec.mode:#o})"
         with nodes.made_at(spec.ref, path, call):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | nodes.NOFOLLOW, 0o600)
-        try:
-            with nodes.undone_on_error(path):
-                nodes.allocate(fd, spec)
-                nodes.fill(fd, spec)
-                with kernel_call(spec.ref, f"fchown, fchmod({spec.mode:#o})"):
-                    nodes.set_owner_and_mode(fd, spec)
-                    return Handle(spec.ref, nodes.identity_from(spec.ref, libc.statx(fd)))
-        finally:
-            os.close(fd)
+        return nodes.finished(fd, path, spec, nodes.allocate, nodes.fill)
 
     def open(self, ref: ObjectRef, access: Access, /) -> int | None:
         """See Adapter.open. Write access is read-write: mmap of a write-only descriptor is refused."""

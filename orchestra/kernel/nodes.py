@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from orchestra.errors import KernelError, ShapeMismatch
 from orchestra.kernel import libc
 from orchestra.kernel.api import SHM_FOLDER, kernel_call
-from orchestra.kinds import Access, Family, Fill, Identity, Kind, Listing, ObjectRef, Spec, Stat
+from orchestra.kernel.borrowed import errno_restored
+from orchestra.kinds import Access, Family, Fill, Handle, Identity, Kind, Listing, ObjectRef, Spec, Stat
 
 _CHUNK = 1 << 20
 SEMAPHORE_PREFIX = "sem."  # glibc keeps named semaphores beside the segments: sem_overview(7)
@@ -52,6 +53,22 @@ def stat_path(ref: ObjectRef, path: str, kind_of_file: int = stat.S_IFREG) -> li
     if stat.S_IFMT(found.st_mode) != kind_of_file:
         raise ShapeMismatch(f"{path} is {_KINDS_OF_FILE.get(stat.S_IFMT(found.st_mode), 'something else')}, not {ref}")
     return found
+
+
+def finished(fd: int, path: str, spec: Spec, *steps: Callable[[int, Spec], None]) -> Handle:
+    """Take a file that was just made exclusively through `steps`, then its owner and mode; close `fd`.
+
+    Raises KernelError as the steps do; then the file is gone again.
+    """
+    try:
+        with undone_on_error(path):
+            for step in steps:
+                step(fd, spec)
+            with kernel_call(spec.ref, f"fchown, fchmod({spec.mode:#o})"):
+                set_owner_and_mode(fd, spec)
+                return Handle(spec.ref, identity_from(spec.ref, libc.statx(fd)))
+    finally:
+        os.close(fd)
 
 
 def set_owner_and_mode(fd: int, spec: Spec) -> None:
@@ -155,6 +172,19 @@ def unlink_path(ref: ObjectRef, path: str, kind_of_file: int) -> bool:
     with kernel_call(ref, f"unlink({path})"):
         try:
             os.unlink(path)
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def unlink_posix(ref: ObjectRef, call: str, unlink: Callable[[str], None]) -> bool:
+    """Remove a POSIX segment or semaphore by the C library's own call; False when it was gone already."""
+    if stat_path(ref, shm_path(ref)) is None:
+        return False
+    with kernel_call(ref, f"{call}({ref.name})"):
+        try:
+            with errno_restored():
+                unlink(ref.name or "")
         except FileNotFoundError:
             return False
     return True

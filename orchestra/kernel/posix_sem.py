@@ -13,7 +13,6 @@ from typing import ClassVar
 
 from orchestra.kernel import libc, nodes
 from orchestra.kernel.api import kernel_call
-from orchestra.kernel.borrowed import errno_restored
 from orchestra.kinds import Access, Family, Handle, Kind, Listing, ObjectRef, Spec, Stat
 
 
@@ -26,20 +25,9 @@ class PosixSem:
     def create(self, spec: Spec, /) -> Handle:
         """See Adapter.create."""
         path = nodes.shm_path(spec.ref)
-        value = spec.values[0] if spec.values else 0
         with kernel_call(spec.ref, f"open({path}, O_CREAT|O_EXCL, {spec.mode:#o})"):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | nodes.NOFOLLOW, 0o600)
-        try:
-            with nodes.undone_on_error(path):
-                with kernel_call(spec.ref, f"posix_fallocate({libc.SEM_SIZE})"):
-                    os.posix_fallocate(fd, 0, libc.SEM_SIZE)
-                with kernel_call(spec.ref, f"sem_init({path}, {value})"):
-                    libc.sem_init(fd, value)
-                with kernel_call(spec.ref, f"fchown, fchmod({spec.mode:#o})"):
-                    nodes.set_owner_and_mode(fd, spec)
-                    return Handle(spec.ref, nodes.identity_from(spec.ref, libc.statx(fd)))
-        finally:
-            os.close(fd)
+        return nodes.finished(fd, path, spec, _initialise)
 
     def open(self, ref: ObjectRef, access: Access, /) -> None:  # noqa: ARG002 the protocol's
         """See Adapter.open. Whatever the access, sem_open(3) needs to read and to write the file."""
@@ -60,15 +48,7 @@ class PosixSem:
         """See Adapter.remove. Processes that have it open go on using it."""
         import posix_ipc
 
-        if nodes.stat_path(ref, nodes.shm_path(ref)) is None:
-            return False
-        with kernel_call(ref, f"sem_unlink({ref.name})"):
-            try:
-                with errno_restored():
-                    posix_ipc.unlink_semaphore(ref.name or "")
-            except FileNotFoundError:
-                return False
-        return True
+        return nodes.unlink_posix(ref, "sem_unlink", posix_ipc.unlink_semaphore)
 
     def link(self, ref: ObjectRef, name: str, /) -> ObjectRef:
         """See Linkable.link."""
@@ -78,6 +58,14 @@ class PosixSem:
     def list(self) -> Listing:
         """All files `sem.*` in this mount namespace's /dev/shm."""
         return nodes.list_shm(self.kind, self.stat)
+
+
+def _initialise(fd: int, spec: Spec) -> None:
+    value = spec.values[0] if spec.values else 0
+    with kernel_call(spec.ref, f"posix_fallocate({libc.SEM_SIZE})"):
+        os.posix_fallocate(fd, 0, libc.SEM_SIZE)
+    with kernel_call(spec.ref, f"sem_init({spec.name}, {value})"):
+        libc.sem_init(fd, value)
 
 
 def _value(path: str, seen: libc.FileStat) -> dict[str, int]:

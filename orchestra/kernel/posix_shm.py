@@ -6,10 +6,9 @@ leave pages unallocated. O_CREAT never meets an existing object, which fs.protec
 
 from __future__ import annotations
 
-import os
 from typing import ClassVar
 
-from orchestra.kernel import libc, nodes
+from orchestra.kernel import nodes
 from orchestra.kernel.api import kernel_call
 from orchestra.kernel.borrowed import errno_restored
 from orchestra.kinds import Access, Family, Handle, Kind, Listing, ObjectRef, Spec, Stat
@@ -29,15 +28,7 @@ class PosixShm:
         with kernel_call(spec.ref, f"shm_open({spec.name}, O_CREAT|O_EXCL, {spec.mode:#o})"), errno_restored():
             # The mode is narrow until the owner is right.
             fd = posix_ipc.SharedMemory(spec.name, posix_ipc.O_CREX, mode=0o600).fd
-        try:
-            with nodes.undone_on_error(path):
-                nodes.allocate(fd, spec)
-                nodes.fill(fd, spec)
-                with kernel_call(spec.ref, f"fchown, fchmod({spec.mode:#o})"):
-                    nodes.set_owner_and_mode(fd, spec)
-                    return Handle(spec.ref, nodes.identity_from(spec.ref, libc.statx(fd)))
-        finally:
-            os.close(fd)
+        return nodes.finished(fd, path, spec, nodes.allocate, nodes.fill)
 
     def open(self, ref: ObjectRef, access: Access, /) -> int | None:
         """See Adapter.open. Write access is read-write: mmap of a write-only descriptor is refused."""
@@ -52,15 +43,7 @@ class PosixShm:
         """See Adapter.remove. Processes that have it open or mapped keep it."""
         import posix_ipc
 
-        if nodes.stat_path(ref, nodes.shm_path(ref)) is None:
-            return False
-        with kernel_call(ref, f"shm_unlink({ref.name})"):
-            try:
-                with errno_restored():
-                    posix_ipc.unlink_shared_memory(ref.name or "")
-            except FileNotFoundError:
-                return False
-        return True
+        return nodes.unlink_posix(ref, "shm_unlink", posix_ipc.unlink_shared_memory)
 
     def link(self, ref: ObjectRef, name: str, /) -> ObjectRef:
         """See Linkable.link."""
