@@ -30,9 +30,8 @@ from orchestra.runplan import RunPlan
 from orchestra.statedir import StateDir, new_token, take_lock
 from orchestra.supervisor import aftermath
 from orchestra.supervisor.channel import Channel
-from orchestra.supervisor.kin import signal_name
-from orchestra.supervisor.launch import STOP_SIGNALS
 from orchestra.supervisor.loop import Job, supervise
+from orchestra.supervisor.signals import STOP_SIGNALS, signal_name
 
 PATIENCE = 10.0  # seconds to wait for processes that were sent SIGKILL
 _KEPT_FDS = 3  # stdin, stdout, stderr

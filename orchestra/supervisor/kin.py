@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from orchestra.kernel.process import children, descendants, open_process, send_signal
 from orchestra.kernel.procfs import ProcessStat, process_stat
+from orchestra.supervisor.signals import signal_name
 from orchestra.supervisor.states import Who
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -155,15 +156,6 @@ class Kin:
                 continue
             family.told_alone.add((pid, number))
             _send(stat, number)
-
-
-def signal_name(number: int) -> str:
-    """Return SIGTERM for 15; a real-time signal is named by its distance from SIGRTMIN."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        offset = number - signal.SIGRTMIN
-        return f"SIGRTMIN+{offset}" if offset >= 0 else f"signal {number}"
 
 
 def _send(stat: ProcessStat, number: int) -> bool:

@@ -10,8 +10,7 @@ from typing import NoReturn
 
 from orchestra.errors import OrchestraError
 from orchestra.supervisor.channel import Channel
-
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # each asks a run to stop
+from orchestra.supervisor.signals import STOP_SIGNALS
 
 _prepared: Channel | None = None
 

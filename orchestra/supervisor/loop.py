@@ -27,11 +27,11 @@ from orchestra.supervisor import events as on
 from orchestra.supervisor.books import Books
 from orchestra.supervisor.channel import Channel
 from orchestra.supervisor.control_server import ControlServer
-from orchestra.supervisor.kin import Kin, signal_name
-from orchestra.supervisor.launch import STOP_SIGNALS
+from orchestra.supervisor.kin import Kin
 from orchestra.supervisor.machine import step
 from orchestra.supervisor.output import Outputs
 from orchestra.supervisor.reactor import Reactor
+from orchestra.supervisor.signals import STOP_SIGNALS, signal_name
 from orchestra.supervisor.states import Phase, RunPhase, RunState, Who
 from orchestra.supervisor.wiring import PipeEnds, Wire, wires
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from orchestra.kernel.process import set_subreaper
-from orchestra.supervisor.kin import Kin, signal_name
+from orchestra.supervisor.kin import Kin
 from orchestra.supervisor.states import Who
 from tests.support.programs import BECOMES_A_DAEMON, FORKS_TWICE, LEAVES_A_DEAF_CHILD, pid_in, python
 from tests.support.runs import is_alive, until
@@ -153,10 +153,3 @@ def test_an_ended_replica_is_never_signalled(family: Family) -> None:
     family.kin.forget(A)
     family.kin.signal(A, signal.SIGKILL)  # its number may be anybody's by now
     assert family.kin.lingering([A]) == set()
-
-
-@pytest.mark.parametrize(
-    ("number", "name"), [(15, "SIGTERM"), (int(signal.SIGRTMIN) + 3, "SIGRTMIN+3"), (32, "signal 32")]
-)
-def test_names_of_signals(number: int, name: str) -> None:
-    assert signal_name(number) == name
