@@ -8,7 +8,6 @@ from typing import Any
 
 from orchestra.cli.options import FileOption, Format, FormatOption, InstanceArgument, NameOption, emit
 from orchestra.cli.state import Instance, State, live_answer, open_state
-from orchestra.kernel.procfs import start_time
 from orchestra.ledger.rows import ProcessRow
 from orchestra.views import processes as view
 from orchestra.views.ansi import paint_for, terminal_width
@@ -61,6 +60,8 @@ def _content(state: State, chosen: Instance) -> dict[str, Any]:
 
 def _after_the_crash(row: ProcessRow) -> ProcessRow:
     """What the ledger last heard of a process is old news once nobody supervises it: look whether it survived."""
+    from orchestra.kernel.procfs import start_time
+
     if row.state not in ALIVE or (row.pid is not None and start_time(row.pid) == row.start_time):
         return row
     return row._replace(state="failed")
