@@ -3,7 +3,7 @@
 `<!-- file: NAME -->`  the block is written to NAME before the blocks after it are run
 `<!-- run -->`         a console block: its commands are run, the output must be what stands there
 `<!-- fragment -->`    a YAML block that is only a part of a topology file
-`<!-- wrong -->`       a YAML block that must be refused
+`<!-- wrong -->`       a YAML block that must be refused; so must a `file` block whose NAME begins with wrong
 """
 
 from __future__ import annotations
