@@ -247,14 +247,8 @@ def _sysv_key(thing: Seen) -> tuple[str, str, int] | None:
 def registered(mark: str, folder: Path | None = None) -> Iterator[Callable[[], bool]]:
     """Say that this suite runs; yields a function that tells whether it is the only one on this host now."""
     folder = folder or Path("/tmp/orct-suites")
-    try:
-        folder.mkdir(mode=0o777, exist_ok=True)
-        if folder.stat().st_uid == os.getuid():
-            folder.chmod(0o1777)
-    except OSError:
-        pass
     own = folder / mark
-    lock = os.open(own, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    lock = _made(own)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     company = {"seen": False}
 
@@ -268,6 +262,21 @@ def registered(mark: str, folder: Path | None = None) -> Iterator[Callable[[], b
     finally:
         own.unlink(missing_ok=True)
         os.close(lock)
+        with suppress(OSError):  # others are registered, or it is theirs
+            folder.rmdir()
+
+
+def _made(own: Path) -> int:
+    while True:
+        try:
+            own.parent.mkdir()
+            own.parent.chmod(0o1777)  # suites of all users meet here
+        except FileExistsError:
+            pass
+        try:
+            return os.open(own, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        except FileNotFoundError:  # the last suite but us has just removed the folder
+            continue
 
 
 def _held(path: Path) -> bool:
