@@ -11,6 +11,8 @@ import os
 import sys
 import time
 from contextlib import suppress
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -155,26 +157,26 @@ def _screen(plan: RunPlan) -> tuple[Any, Any]:
     replicas = {process.name: process.replicas for process in plan.processes}
     out, err = Renderer.to(sys.stdout, replicas=replicas), Renderer.to(sys.stderr, replicas=replicas)
 
-    waiting: list[str] = []
+    waiting: list[tuple[bool, str]] = []  # (ours?, text): one write a batch, not one a line
 
     def show(line: bytes) -> None:
         record = json.loads(line)
-        if record.get("event") == "object.failed":
-            return  # the error follows, with what helps
-        if not is_ours(record):
-            waiting.append(out.render(record))  # one write a batch: unbuffered Python makes one system call each
-            return
-        flush()
-        with suppress(OSError, ValueError):
-            sys.stderr.write(err.render(record))
-            sys.stderr.flush()
+        if record.get("event") != "object.failed":  # its error follows, with what helps
+            ours = is_ours(record)
+            waiting.append((ours, (err if ours else out).render(record)))
 
     def flush() -> None:
-        text = "".join(waiting)
+        batch = waiting[:]
         waiting.clear()
-        if text:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+        for ours, lines in groupby(batch, key=itemgetter(0)):  # the order of the log, also across both streams
+            text = "".join([line for _, line in lines])
+            if not ours:
+                sys.stdout.write(text)
+                sys.stdout.flush()
+                continue
+            with suppress(OSError, ValueError):
+                sys.stderr.write(text)
+                sys.stderr.flush()
 
     return show, flush
 
