@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.cli.prepare import current_folder, prepare, read_file, which_file
+from orchestra.cli.prepare import prepare, read_file, which_file
+from orchestra.cli.targets import current_folder
 from orchestra.errors import TopologyError, UsageError
 from tests.cli.conftest import BAD, GOOD
 
