@@ -112,7 +112,7 @@ class Attendant:
         return self.outcome.ended is not None or self.outcome.error is not None
 
     def _over(self) -> bool:
-        return self.until_up and self.outcome.up and not self._told()
+        return self.until_up and self.outcome.up and self.outcome.stopped_by is None and not self._told()
 
     def _hear(self) -> bool:
         """Take in messages; False when the channel has ended."""

@@ -112,6 +112,35 @@ def test_detached_it_leaves_when_the_run_is_up(supervisor: Supervisor) -> None:
     assert (outcome.ended, exit_status(outcome)) == (None, 0)
 
 
+def test_detached_a_stop_that_was_asked_for_is_waited_for(supervisor: Supervisor) -> None:
+    supervisor.at_stop = None
+
+    def begin() -> None:
+        supervisor.accept()
+        os.kill(os.getpid(), signal.SIGINT)
+        supervisor.say({"event": "up"})
+
+    class Link(Supervisor):
+        """What the run says last comes after the supervisor has heard of the stop."""
+
+        def __init__(self) -> None:
+            self.mine, self._rest = supervisor.mine, b""
+
+        def send(self, message: dict[str, Any]) -> None:
+            supervisor.send(message)
+
+        def receive(self) -> list[dict[str, Any]] | None:
+            found = super().receive()
+            if found and found[-1]["event"] == "up":
+                supervisor.say({**ENDED, "exit_code": 130, "stopped_by": "SIGINT"})
+            return found
+
+    outcome = Attendant(Link(), None, lambda: None, until_up=True).attend(begin)
+    assert supervisor.heard == [{"op": "stop", "signal": "SIGINT"}]
+    assert outcome.ended is not None
+    assert exit_status(outcome) == 130
+
+
 def test_an_error_before_the_run_ends_the_wait(supervisor: Supervisor) -> None:
     supervisor.say({"event": "error", "error": {"class": "Conflict", "problem": "already up"}, "exit_code": 5})
     outcome, _ = watch(supervisor)
