@@ -96,9 +96,9 @@ def many(call: Callable[..., object], *arguments: object, **named: object) -> Lo
 class Scene:
     """One queue of each family for messages of one size, and every way to send through them."""
 
-    def __init__(self, size: int, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, size: int, count: int, folder: Path, stack: ExitStack) -> None:
         self.size, self.folder, self.body = size, folder, b"x" * size
-        depth = min(limit(*QUEUES), 600_000 // size)  # RLIMIT_MSGQUEUE allows 819,200 bytes
+        depth = min(limit(*QUEUES), 600_000 // size, count)  # RLIMIT_MSGQUEUE allows a user 819,200 bytes in all
         self.name = f"/orct.bench.{secrets.token_hex(4)}"
         posix_ipc.MessageQueue(self.name, posix_ipc.O_CREX, max_messages=depth, max_message_size=size).close()
         stack.callback(posix_ipc.unlink_message_queue, self.name)
@@ -229,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"client: {harness.machine()}\n")
     for size, count in ((64, chosen.messages), (largest(), max(1, chosen.messages // 10))):
         with tempfile.TemporaryDirectory(prefix="orct-client-") as name, ExitStack() as stack, one_processor():
-            found = Scene(size, Path(name), stack).cases(count)
+            found = Scene(size, count, Path(name), stack).cases(count)
             harness.run(list(found.values()), chosen.rounds)
         print(report(size, found), flush=True)
 
