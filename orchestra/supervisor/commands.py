@@ -1,77 +1,71 @@
-"""Everything the machine can tell the loop to do. Pure data."""
+"""Everything the machine can tell the loop to do. Pure data.
+
+Named tuples, told apart by their type alone: two of different types with the same fields are equal.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from orchestra.supervisor.events import Timer
 from orchestra.supervisor.states import Who
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(NamedTuple):
     """Launch a replica; answered by Started, LaunchFailed or Withheld."""
 
     who: Who
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(NamedTuple):
     """Send the stop signal to the replica's group, session and adopted descendants; to each member once."""
 
     who: Who
     signal: int
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(NamedTuple):
     """Send SIGKILL to the same."""
 
     who: Who
 
 
-@dataclass(frozen=True, slots=True)
-class StartTimer:
+class StartTimer(NamedTuple):
     """Answer with TimerFired after `seconds`; a timer of that name that still runs is replaced."""
 
     timer: Timer
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class CancelTimer:
+class CancelTimer(NamedTuple):
     """Forget a timer, if it runs."""
 
     timer: Timer
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(NamedTuple):
     """Write an event of the catalogue. A `signal` in `data` may be a number."""
 
     event: str
     who: Who | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A replica changed: its row in the ledger is out of date."""
 
     who: Who
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweep(NamedTuple):
     """End every descendant that is left (SIGTERM, or SIGKILL when `hard`); answered by Swept when none is."""
 
     hard: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(NamedTuple):
     """All is over; the state says how."""
 
 

@@ -1,35 +1,34 @@
-"""Everything that can happen to a run, as the loop reports it to `machine.step`. Pure data."""
+"""Everything that can happen to a run, as the loop reports it to `machine.step`. Pure data.
+
+Named tuples, told apart by their type alone: two of different types with the same fields are equal.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestra.supervisor.states import Who
 
 
-@dataclass(frozen=True, slots=True)
-class Timer:
+class Timer(NamedTuple):
     """The name of a timer. Kinds: grace and abandon of a replica; deadline, sweep and abandon of the run."""
 
     kind: str
     who: Who | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(NamedTuple):
     """The objects exist: processes may start."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """A replica runs its program."""
 
     who: Who
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchFailed:
+class LaunchFailed(NamedTuple):
     """No process came to be; `stage` says how far the launch got."""
 
     who: Who
@@ -39,15 +38,13 @@ class LaunchFailed:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Withheld:
+class Withheld(NamedTuple):
     """A Spawn was not carried out, because a stop was asked for before its turn came."""
 
     who: Who
 
 
-@dataclass(frozen=True, slots=True)
-class Exited:
+class Exited(NamedTuple):
     """The leader of a replica was reaped: `code` or the name of a signal."""
 
     who: Who
@@ -55,29 +52,25 @@ class Exited:
     signal: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Lingering:
+class Lingering(NamedTuple):
     """The leader was reaped and other members of its session live on."""
 
     who: Who
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """The leader was reaped, nobody of its session is left and its output was read to the end."""
 
     who: Who
 
 
-@dataclass(frozen=True, slots=True)
-class TimerFired:
+class TimerFired(NamedTuple):
     """A timer ran out. One that was cancelled meanwhile changes nothing."""
 
     timer: Timer
 
 
-@dataclass(frozen=True, slots=True)
-class StopRequested:
+class StopRequested(NamedTuple):
     """Somebody wants the run to end. `timeout` (seconds) is when everything left is killed; None: never."""
 
     words: str
@@ -86,16 +79,14 @@ class StopRequested:
     failed: bool = False  # the run counts as failed because of this (the guardian died)
 
 
-@dataclass(frozen=True, slots=True)
-class KillRequested:
+class KillRequested(NamedTuple):
     """Everything is to end at once."""
 
     words: str
     signal: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Swept:
+class Swept(NamedTuple):
     """No descendant of the run is left."""
 
 
