@@ -19,6 +19,7 @@ from orchestra.supervisor.launch import start_guardian
 from tests.support.programs import TREE, WAITS, pid_in
 from tests.support.runs import Run, is_alive, process, running, until
 
+SOON = 5.0  # seconds: well under one on an idle machine; a grace of a minute would show
 BOARD = ObjectPlan("board", Family.POSIX, Kind.SEGMENT, size=4096)
 
 
@@ -47,12 +48,14 @@ def test_the_supervisor_is_killed(place: Path) -> None:
         began = time.monotonic()
         os.kill(supervisor_of(run), signal.SIGKILL)
         ended = run.ended()
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < SOON
         assert not any(is_alive(pid) for pid in pids)
         assert (ended["exit_code"], ended["state"]) == (1, "crashed")
-        assert [x for x in run.path() if not x.startswith(("process", "object"))] == [
-            "run.started", "supervisor.died", *["descendant.killed"] * 5, "run.ended",
-        ]  # fmt: skip
+        watched = [event for event in run.path() if not event.startswith(("process", "object"))]
+        assert watched[:2] == ["run.started", "supervisor.died"]
+        assert set(watched[2:-1]) == {"descendant.killed"}
+        assert len(watched[2:-1]) >= len(pids)  # and whatever those had just started themselves
+        assert watched[-1] == "run.ended"
         assert run.row().state == "crashed"
         assert {row.state for row in run.rows().values()} == {"failed"}
         assert not is_locked(run.places.lock("t"))
@@ -79,7 +82,7 @@ def test_without_a_guardian_nobody_gets_a_long_grace(place: Path) -> None:
         began = time.monotonic()
         os.kill(run.control().state()["guardian"], signal.SIGKILL)
         until(lambda: not any(is_alive(pid) for pid in pids))
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < SOON
         assert (run.ended()["exit_code"], run.errors()) == (1, "")
         assert run.row().finished
 
