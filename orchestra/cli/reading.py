@@ -9,6 +9,9 @@ import select
 from orchestra.topology.composer import BYTES_MAX
 
 
+_GLANCE = 200  # ms; a Ctrl-C that comes just before the call would not end an endless wait
+
+
 def read_topology(path: str) -> bytes:
     """Return the content of a file, no more than can be a topology. Raises OSError.
 
@@ -29,7 +32,7 @@ def _read(fd: int, path: str) -> bytes:
         try:
             chunk = os.read(fd, BYTES_MAX + 1 - len(found))
         except BlockingIOError:
-            may_come.poll()
+            may_come.poll(_GLANCE)
             continue
         if not chunk:
             break

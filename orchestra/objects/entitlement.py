@@ -28,6 +28,9 @@ from orchestra.objects.names import NAMELESS_FAMILIES, PATH_FAMILIES, carries_no
 FOLDER_DEVICE = "folder_device"
 # Seconds that may pass between the commit of an intent and the creation time (whole seconds) of its segment.
 CREATION_WINDOW = 10.0
+# How far a creation time may lie before the moment it was taken: whole seconds, of a clock that ticks every few
+# milliseconds (ktime_get_real_seconds()).
+_CLOCK_GRAIN = 1.1
 _CTIME = {Kind.QUEUE: "msg_ctime", Kind.SEGMENT: "shm_ctime", Kind.SEMAPHORE: "sem_ctime"}
 
 
@@ -143,7 +146,7 @@ def _intended_sysv(row: ObjectRow, stat: Stat) -> Ruling:
         return Ruling(Decision.REFUSE, f"process {stat.identity.cpid} made it, not our process {row.creator_pid}")
     ctime = stat.fields.get(_CTIME[row.kind])
     age = float(ctime) - row.created_at if isinstance(ctime, int) else None
-    if age is not None and age <= -1.0:  # ctime is in whole seconds and never moves back
+    if age is not None and age <= -_CLOCK_GRAIN:
         return Ruling(Decision.REFUSE, "it is older than our announcement")
     if has_random_key(row):
         if stat.identity.key != row.ipc_key:

@@ -223,6 +223,14 @@ def test_an_explicit_segment_made_much_later_by_a_process_of_that_number_is_not_
         assert decide(explicit, stat_of(own, fields={"shm_ctime": made})) is decision, made
 
 
+def test_the_clock_of_creation_times_may_lag_a_tick_behind_ours() -> None:
+    """Announced at 1001.003; the kernel's clock still said 1000.999 and kept 1000."""
+    own = identity_of(Family.SYSV, Kind.SEGMENT)
+    row = intended(Family.SYSV, Kind.SEGMENT, created_at=1001.003)
+    for made, decision in ((999, REFUSE), (1000, REMOVE), (1001, REMOVE)):
+        assert decide(row, stat_of(own, fields={"shm_ctime": made})) is decision, made
+
+
 def test_a_random_key_that_leads_to_another_key_is_refused() -> None:
     seen = stat_of(identity_of(Family.SYSV, Kind.QUEUE, key=0x1234ABCE))
     assert decide(intended(Family.SYSV, Kind.QUEUE), seen) is REFUSE
