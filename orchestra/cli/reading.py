@@ -8,7 +8,6 @@ import select
 
 from orchestra.topology.composer import BYTES_MAX
 
-
 _GLANCE = 200  # ms; a Ctrl-C that comes just before the call would not end an endless wait
 
 
