@@ -7,7 +7,6 @@ kept, and writing is tried again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from orchestra.errors import LedgerError
@@ -15,8 +14,7 @@ from orchestra.kernel.procfs import start_time
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import ProcessRow, RunRow
 from orchestra.supervisor.states import FINAL, Replica, Who
-
-Say = Callable[..., None]  # say(event, **fields)
+from orchestra.supervisor.teardown import Say
 
 
 class Books:
