@@ -8,7 +8,18 @@ import pytest
 
 from orchestra.bindings import Placeholder
 from orchestra.kinds import Access, Family, Fill, Kind, OnDown
-from orchestra.runplan import Dependency, ObjectPlan, ProcessPlan, RunPlan, Use
+from orchestra.runplan import (
+    Attributes,
+    Dependency,
+    LogPlan,
+    ObjectPlan,
+    ProcessPlan,
+    Ready,
+    Restart,
+    RunPlan,
+    Use,
+    WaitFor,
+)
 
 PLAN = RunPlan(
     topology="pipeline",
@@ -32,8 +43,23 @@ PLAN = RunPlan(
             success=(0, "SIGSEGV"),
             depends_on=(Dependency("maker", "completed"),),
             grace=0.5,
+            wait_for=(WaitFor("board", "attached", 2), WaitFor("maker", "blocked_on", object="locks")),
+            ready=Ready("exec", command=(("test", "-e"), (Placeholder("board", "name"),)), timeout=2.5),
+            restart=Restart("on-failure", 3, 1.0, 0.1, 2.0),
+            watchdog=1.0,
+            stop_command=(("stop", Placeholder("", "replica")),),
+            stdin="file",
+            stdin_file=("/dev/zero",),
+            output="line",
+            attributes=Attributes(
+                user=7, groups=(8, 9), scheduler=("fifo", 80), cpu_affinity=((0,), (1, 2)), limits=(("nofile", 64, -1),)
+            ),
         ),
+        ProcessPlan("maker", function="pipeline.workers:consume", arguments={"limit": [1, None]}, autostart=False),
     ),
+    isolation="private",
+    undeclared="fail",
+    log=LogPlan(rotate_size=65536, keep=2, raw=True),
     environment={"PATH": "/bin"},
 )
 

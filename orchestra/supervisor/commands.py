@@ -59,6 +59,46 @@ class Record(NamedTuple):
     who: Who
 
 
+class WatchReady(NamedTuple):
+    """Find out when a replica that was just started becomes ready; answered by BecameReady or NotReady."""
+
+    who: Who
+
+
+class ForgetReady(NamedTuple):
+    """Stop finding that out; what the replica sends for its watchdog still counts."""
+
+    who: Who
+
+
+class WatchFor(NamedTuple):
+    """Look for everything in `wait_for` of a process; answered by WaitMet."""
+
+    process: str
+
+
+class ForgetFor(NamedTuple):
+    """Stop looking for it."""
+
+    process: str
+
+
+class Check(NamedTuple):
+    """Look at the objects that `process` makes, record and wire them; answered by Checked."""
+
+    process: str
+
+
+class StopCommand(NamedTuple):
+    """Run the stop command of a replica; answered by StopCommandEnded."""
+
+    who: Who
+
+
+class Rebuild(NamedTuple):
+    """Nobody uses what the new plan drops or changes any more: make objects and wires fit; answered by Rebuilt."""
+
+
 class Sweep(NamedTuple):
     """End every descendant that is left (SIGTERM, or SIGKILL when `hard`); answered by Swept when none is."""
 
@@ -69,4 +109,21 @@ class Finish(NamedTuple):
     """All is over; the state says how."""
 
 
-Command = Spawn | Signal | Kill | StartTimer | CancelTimer | Log | Record | Sweep | Finish
+Command = (
+    Spawn
+    | Signal
+    | Kill
+    | StartTimer
+    | CancelTimer
+    | Log
+    | Record
+    | WatchReady
+    | ForgetReady
+    | WatchFor
+    | ForgetFor
+    | Check
+    | StopCommand
+    | Rebuild
+    | Sweep
+    | Finish
+)

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from orchestra.runplan import ProcessPlan
 from orchestra.supervisor.states import Who
 
 
 class Timer(NamedTuple):
-    """The name of a timer. Kinds: grace and abandon of a replica; deadline, sweep and abandon of the run."""
+    """The name of a timer.
+
+    Kinds of a replica: grace, abandon, ready, watchdog, backoff, stable, stop-command; of the run: deadline, sweep,
+    abandon.
+    """
 
     kind: str
     who: Who | None = None
@@ -64,6 +69,88 @@ class Ended(NamedTuple):
     who: Who
 
 
+class BecameReady(NamedTuple):
+    """A replica is ready, in the way its plan says."""
+
+    who: Who
+
+
+class NotReady(NamedTuple):
+    """A replica can never be found ready: what should have told us cannot be used."""
+
+    who: Who
+    reason: str
+
+
+class Petted(NamedTuple):
+    """A replica sent WATCHDOG=1."""
+
+    who: Who
+
+
+class WaitMet(NamedTuple):
+    """Everything in `wait_for` of a process held at one moment."""
+
+    process: str
+
+
+class Checked(NamedTuple):
+    """The objects that `process` makes were looked at: `wrong` says what is missing or different, or ""."""
+
+    process: str
+    wrong: str = ""
+
+
+class StopCommandEnded(NamedTuple):
+    """The stop command of a replica has ended; `failed` says how, or ""."""
+
+    who: Who
+    failed: str = ""
+
+
+class StopAsked(NamedTuple):
+    """A person wants these replicas stopped, and those that depend on them as little as the others."""
+
+    whos: tuple[Who, ...]
+    by: str
+
+
+class StartAsked(NamedTuple):
+    """A person wants these replicas started that do not live; what is already up stays as it is."""
+
+    whos: tuple[Who, ...]
+    by: str
+
+
+class RestartAsked(NamedTuple):
+    """A person wants these replicas stopped and started again."""
+
+    whos: tuple[Who, ...]
+    by: str
+
+
+class ScaleAsked(NamedTuple):
+    """A person wants `process` to have `replicas` copies; the highest numbers go first."""
+
+    process: str
+    replicas: int
+    by: str
+
+
+class PlanChanged(NamedTuple):
+    """The file was edited: these are the processes now. `restart` names those that must be stopped and started."""
+
+    processes: tuple[ProcessPlan, ...]
+    restart: frozenset[str]
+    by: str
+
+
+class Rebuilt(NamedTuple):
+    """The objects and wires are as the new plan says; `failed` says why they could not be, or ""."""
+
+    failed: str = ""
+
+
 class TimerFired(NamedTuple):
     """A timer ran out. One that was cancelled meanwhile changes nothing."""
 
@@ -98,6 +185,18 @@ Event = (
     | Exited
     | Lingering
     | Ended
+    | BecameReady
+    | NotReady
+    | Petted
+    | WaitMet
+    | Checked
+    | StopCommandEnded
+    | StopAsked
+    | StartAsked
+    | RestartAsked
+    | ScaleAsked
+    | PlanChanged
+    | Rebuilt
     | TimerFired
     | StopRequested
     | KillRequested

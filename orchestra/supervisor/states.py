@@ -29,7 +29,9 @@ class Phase(StrEnum):
 
     PENDING = "pending"
     STARTING = "starting"
-    RUNNING = "running"
+    RUNNING = "running"  # its program runs, and nothing declares when it is ready (until it is: starting)
+    READY = "ready"
+    BACKOFF = "backoff"  # ended, and to be started again
     STOPPING = "stopping"
     EXITED = "exited"
     FAILED = "failed"
