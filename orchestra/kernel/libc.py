@@ -2,7 +2,7 @@
 
 What the standard library, posix_ipc and sysv_ipc can do is done with them; this is the rest: the *ctl calls of
 System V with all their fields, whole semaphore sets, mq_getattr on any descriptor, birth times, file system types,
-a detached mount of the queue file system, prctl. Functions raise OSError and nothing else.
+a detached mount of the queue file system, namespaces, prctl. Functions raise OSError and nothing else.
 
 Numbers are those of 64-bit Linux (include/uapi/linux/{ipc,msg,sem,shm,mqueue,stat,mount,prctl}.h). The library is
 loaded by CDLL(None), which is the C library that Python itself runs on.
@@ -33,6 +33,11 @@ SEM_SIZE = 32  # sizeof(sem_t) on 64-bit glibc and musl, and of every sem.* file
 PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 1, 15, 36, 37
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # the same number on every architecture
 _FSOPEN_CLOEXEC, _FSCONFIG_CMD_CREATE, _FSMOUNT_CLOEXEC = 1, 6, 1
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = (
+    0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000,
+)  # fmt: skip
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
+_CAPABILITY_VERSION_3 = 0x20080522
 
 _LIBC: Any = ctypes.CDLL(None, use_errno=True)
 # Before glibc 2.34 the queue calls live in librt.
@@ -120,6 +125,10 @@ _statfs = _declare(_LIBC, "statfs", c_int, c_char_p, c_void_p)
 _syscall = _declare(_LIBC, "syscall", c_long, c_long, c_long, c_void_p, c_void_p, c_void_p, c_long)
 _sem_init = _declare(_LIBC, "sem_init", c_int, c_void_p, c_int, c_uint)
 _prctl = _declare(_LIBC, "prctl", c_int, c_int, c_ulong, c_ulong, c_ulong, c_ulong)
+_unshare = _declare(_LIBC, "unshare", c_int, c_int)
+_setns = _declare(_LIBC, "setns", c_int, c_int, c_int)
+_mount = _declare(_LIBC, "mount", c_int, c_char_p, c_char_p, c_char_p, c_ulong, c_char_p)
+_capset = _declare(_LIBC, "capset", c_int, c_void_p, c_void_p)
 
 Fields = dict[str, int]
 """A kernel structure as a flat mapping of C names: `{"msg_perm.uid": 0, "msg_qbytes": 16384, …}`."""
@@ -326,6 +335,30 @@ def set_name(name: str) -> None:
     """Set the name that `ps` shows (comm), cut to 15 bytes."""
     text = ctypes.create_string_buffer(os.fsencode(name)[:15])
     _prctl(PR_SET_NAME, ctypes.addressof(text), 0, 0, 0)
+
+
+# Namespaces -----------------------------------------------------------------------------------------------------
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces named by CLONE_NEW… bits for new ones. A user namespace needs a single-threaded process."""
+    _unshare(flags)
+
+
+def setns(fd: int, flags: int) -> None:
+    """Enter the namespace behind a descriptor of /proc/PID/ns/…, which must be of the type that `flags` names."""
+    _setns(fd, flags)
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
+    """Mount a file system, or change how mounts spread (MS_PRIVATE, with `kind` None)."""
+    _mount(os.fsencode(source), os.fsencode(target), None if kind is None else kind.encode(), flags, options.encode())
+
+
+def drop_capabilities() -> None:
+    """Give up every effective, permitted and inheritable capability of this thread, ambient ones with them."""
+    header, none = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    _capset(ctypes.addressof(header), ctypes.addressof(none))
 
 
 def _flat(data: ctypes.Structure) -> Fields:
