@@ -18,9 +18,10 @@ import os
 import resource
 import signal
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 
 from orchestra.bindings import FIRST_FD
 from orchestra.errors import LaunchFailed
@@ -40,6 +41,12 @@ class Launch:
     stdout: int
     stderr: int
     passed: Sequence[int] = ()  # become 3, 4, … in the child
+    extra_fds: Mapping[int, int] = MappingProxyType({})  # number in the child -> descriptor
+
+    def places(self) -> dict[int, int]:
+        """Return which descriptor of ours becomes which number in the child."""
+        passed = dict(enumerate(self.passed, FIRST_FD))
+        return {0: self.stdin, 1: self.stdout, 2: self.stderr, **passed, **self.extra_fds}
 
 
 def launch(wanted: Launch, *, open_files: tuple[int, int] | None = None) -> int:
@@ -50,7 +57,7 @@ def launch(wanted: Launch, *, open_files: tuple[int, int] | None = None) -> int:
     """
     enter(wanted.directory)
     path = executable(wanted.argv[0], wanted.environment)
-    if wanted.passed or open_files is not None:
+    if wanted.passed or wanted.extra_fds or open_files is not None:
         return _fork(wanted, path, open_files)
     return _spawn(wanted, path)
 
@@ -160,11 +167,9 @@ def _become(wanted: Launch, path: str, reply: int, defaults: Sequence[int], open
     stage = b"descriptors"
     try:
         os.setsid()
-        sources = [wanted.stdin, wanted.stdout, wanted.stderr, *wanted.passed]
-        above = FIRST_FD + len(wanted.passed)
-        reply = fcntl.fcntl(reply, fcntl.F_DUPFD_CLOEXEC, above)
-        lifted = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in sources]  # none lies in another's place
-        for number, fd in enumerate(lifted):
+        places = wanted.places()
+        reply = _aside(reply, places)
+        for number, fd in {number: _aside(fd, places) for number, fd in places.items()}.items():
             os.dup2(fd, number)
         stage = b"limits"
         if open_files is not None:
@@ -186,3 +191,10 @@ def _become(wanted: Launch, path: str, reply: int, defaults: Sequence[int], open
             os.write(reply, b"%s %d" % (stage, errno.EINVAL))
     finally:
         os._exit(127)
+
+
+def _aside(fd: int, places: Collection[int]) -> int:
+    """Return a copy of `fd` that is in nobody's place. It may be close: high numbers can be over the limit."""
+    while (copy := fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FD)) in places:
+        fd = copy
+    return copy

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from orchestra.bindings import FIRST_FD, Binding, inherited, object_variables, render
 from orchestra.errors import KernelError, LaunchFailed
@@ -47,8 +48,21 @@ class Wire:
     python_path: str
 
     @contextmanager
-    def prepared(self, replica: int, *, stdin: int, stdout: int, stderr: int) -> Iterator[Launch]:
-        """Yield a replica's launch, with descriptors opened just for it and closed afterwards. Raises LaunchFailed."""
+    def prepared(
+        self,
+        replica: int,
+        *,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        extra_fds: Mapping[int, int] = MappingProxyType({}),
+        extra_environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> Iterator[Launch]:
+        """Yield a replica's launch, with descriptors opened just for it and closed afterwards. Raises LaunchFailed.
+
+        `extra_fds` maps numbers in the child to descriptors of the caller, who closes them; `extra_environment` wins
+        over everything else.
+        """
         fds: list[int] = []
         try:
             for thing, access in self.passed:
@@ -56,12 +70,19 @@ class Wire:
             try:
                 argv = [render(word, self.bindings, replica) for word in self.plan.command]
                 directory = render(self.plan.directory, self.bindings, replica) or self.folder
-                environment = self._environment(replica)
+                environment = {**self._environment(replica), **extra_environment}
             except KeyError as err:
                 words = f"a placeholder asks for {err}, which the object has not"
                 raise LaunchFailed(words, stage="descriptors", errno=errno.EINVAL, path=self.plan.name) from err
             yield Launch(
-                argv, os.path.join(self.folder, directory), environment, stdin, stdout, stderr, passed=tuple(fds)
+                argv,
+                os.path.join(self.folder, directory),
+                environment,
+                stdin,
+                stdout,
+                stderr,
+                passed=tuple(fds),
+                extra_fds=extra_fds,
             )
         finally:
             for fd in fds:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,6 +88,26 @@ def test_descriptors_are_laid_out_from_three_whatever_their_numbers_were(tmp_pat
     letters, listen_pid, shell_pid = said.split()
     assert letters == "".join(names[fd] for fd in order)
     assert listen_pid == shell_pid == str(pid)
+
+
+def test_further_descriptors_come_at_exactly_their_numbers(tmp_path: Path, null: int) -> None:
+    """Also where that is the highest number that the limit allows, and a source lies in the place of another."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    read, write = os.pipe()
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "b").write_text("b")
+    a, b = os.open(tmp_path / "a", os.O_RDONLY), os.open(tmp_path / "b", os.O_RDONLY)
+    script = f"import os; print([os.readlink(f'/proc/self/fd/{{n}}')[-1] for n in ({a}, {b}, {soft - 1})])"
+    places = {b: a, a: b, soft - 1: a}
+    environment = {"PATH": os.environ["PATH"]}
+    pid = launch(
+        Launch([sys.executable, "-c", script], str(tmp_path), environment, null, write, null, extra_fds=places)
+    )
+    for fd in (write, a, b):
+        os.close(fd)
+    assert status(pid) == 0
+    assert os.read(read, 100) == b"['b', 'a', 'a']\n"
+    os.close(read)
 
 
 @pytest.mark.parametrize("way", WAYS)
