@@ -25,12 +25,14 @@ class Family(StrEnum):
 
 
 class Kind(StrEnum):
-    """What an object is for."""
+    """What an object is for. The last two are never made by a run: what else is found in /dev/shm."""
 
     QUEUE = "queue"
     SEGMENT = "segment"
     SEMAPHORE = "semaphore"
     PIPE = "pipe"
+    FOLDER = "folder"
+    OTHER = "other"  # a symbolic link, a socket, a device
 
 
 # The ten combinations that exist, in the order tables and documents show them.
