@@ -19,9 +19,8 @@ import resource
 import signal
 import stat
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from types import MappingProxyType
 
 from orchestra.bindings import FIRST_FD
 from orchestra.errors import LaunchFailed
@@ -41,7 +40,7 @@ class Launch:
     stdout: int
     stderr: int
     passed: Sequence[int] = ()  # become 3, 4, … in the child
-    extra_fds: Mapping[int, int] = MappingProxyType({})  # number in the child -> descriptor
+    extra_fds: Mapping[int, int] = field(default_factory=dict)  # number in the child -> descriptor
 
     def places(self) -> dict[int, int]:
         """Return which descriptor of ours becomes which number in the child."""
