@@ -33,10 +33,14 @@ class Kill(NamedTuple):
 
 
 class StartTimer(NamedTuple):
-    """Answer with TimerFired after `seconds`; a timer of that name that still runs is replaced."""
+    """Answer with TimerFired after `seconds`; a timer of that name that still runs is replaced.
+
+    `jitter` is the part of `seconds` by which to miss it, at random, in both directions.
+    """
 
     timer: Timer
     seconds: float
+    jitter: float = 0.0
 
 
 class CancelTimer(NamedTuple):
@@ -55,6 +59,12 @@ class Log(NamedTuple):
 
 class Record(NamedTuple):
     """A replica changed: its row in the ledger is out of date."""
+
+    who: Who
+
+
+class Drop(NamedTuple):
+    """A replica is no longer part of the run: its row stays on record, `ps` does not show it."""
 
     who: Who
 
@@ -117,6 +127,7 @@ Command = (
     | CancelTimer
     | Log
     | Record
+    | Drop
     | WatchReady
     | ForgetReady
     | WatchFor

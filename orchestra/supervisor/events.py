@@ -14,8 +14,7 @@ from orchestra.supervisor.states import Who
 class Timer(NamedTuple):
     """The name of a timer.
 
-    Kinds of a replica: grace, abandon, ready, watchdog, backoff, stable, stop-command; of the run: deadline, sweep,
-    abandon.
+    Kinds of a replica: grace, abandon, ready, watchdog, backoff; of the run: deadline, sweep, abandon.
     """
 
     kind: str
@@ -27,10 +26,11 @@ class Begin(NamedTuple):
 
 
 class Started(NamedTuple):
-    """A replica runs its program."""
+    """A replica runs its program. `at`, here and below, is when: seconds of the monotonic clock."""
 
     who: Who
     pid: int
+    at: float = 0.0
 
 
 class LaunchFailed(NamedTuple):
@@ -41,6 +41,7 @@ class LaunchFailed(NamedTuple):
     stage: str
     errno: str
     path: str
+    at: float = 0.0
 
 
 class Withheld(NamedTuple):
@@ -55,6 +56,7 @@ class Exited(NamedTuple):
     who: Who
     code: int | None
     signal: str | None = None
+    at: float = 0.0
 
 
 class Lingering(NamedTuple):
@@ -109,14 +111,14 @@ class StopCommandEnded(NamedTuple):
 
 
 class StopAsked(NamedTuple):
-    """A person wants these replicas stopped, and those that depend on them as little as the others."""
+    """A person wants these replicas stopped, and nothing else: those that depend on them go on."""
 
     whos: tuple[Who, ...]
     by: str
 
 
 class StartAsked(NamedTuple):
-    """A person wants these replicas started that do not live; what is already up stays as it is."""
+    """A person wants these replicas up, and what they depend on; what is already up stays as it is."""
 
     whos: tuple[Who, ...]
     by: str
@@ -143,6 +145,7 @@ class PlanChanged(NamedTuple):
     processes: tuple[ProcessPlan, ...]
     restart: frozenset[str]
     by: str
+    makers: frozenset[str] = frozenset()  # processes that make objects themselves
 
 
 class Rebuilt(NamedTuple):
