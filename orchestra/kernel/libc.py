@@ -15,6 +15,7 @@ import errno
 import mmap
 import os
 import stat
+import struct
 from collections.abc import Callable, Sequence
 from ctypes import POINTER, byref, c_char_p, c_int, c_long, c_size_t, c_uint, c_ulong, c_ushort, c_void_p
 from typing import Any, NamedTuple
@@ -129,6 +130,14 @@ _unshare = _declare(_LIBC, "unshare", c_int, c_int)
 _setns = _declare(_LIBC, "setns", c_int, c_int, c_int)
 _mount = _declare(_LIBC, "mount", c_int, c_char_p, c_char_p, c_char_p, c_ulong, c_char_p)
 _capset = _declare(_LIBC, "capset", c_int, c_void_p, c_void_p)
+_inotify_init1 = _declare(_LIBC, "inotify_init1", c_int, c_int)
+_inotify_add_watch = _declare(_LIBC, "inotify_add_watch", c_int, c_int, c_char_p, c_uint)
+_inotify_rm_watch = _declare(_LIBC, "inotify_rm_watch", c_int, c_int, c_int)
+
+# Offsets of stx_nlink, stx_ino, stx_dev_major and stx_dev_minor in struct statx.
+_STATX_NLINK, _STATX_INO = 0x4, 0x100
+_PLACE = struct.Struct("=16xI12xQ96xII")
+_SCRATCH = _Statx()
 
 Fields = dict[str, int]
 """A kernel structure as a flat mapping of C names: `{"msg_perm.uid": 0, "msg_qbytes": 16384, …}`."""
@@ -295,6 +304,16 @@ def statx(target: str | int, *, dir_fd: int = AT_FDCWD, follow: bool = False, sy
     )  # fmt: skip
 
 
+def device_and_inode(path: str) -> tuple[int, int, int]:
+    """Return st_dev, st_ino and st_nlink of what a path leads to, from cache where a file system might hang us.
+
+    As `statx`, at a third of its price: a pass over /proc asks this of thousands of descriptors.
+    """
+    _statx(AT_FDCWD, os.fsencode(path), AT_STATX_DONT_SYNC, _STATX_NLINK | _STATX_INO, _SCRATCH)
+    links, inode, major, minor = _PLACE.unpack_from(_SCRATCH)
+    return os.makedev(major, minor), inode, links
+
+
 def file_system_type(path: str) -> int:
     """Return f_type of statfs(2), which os.statvfs leaves out."""
     buffer = ctypes.create_string_buffer(256)
@@ -359,6 +378,24 @@ def drop_capabilities() -> None:
     """Give up every effective, permitted and inheritable capability of this thread, ambient ones with them."""
     header, none = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
     _capset(ctypes.addressof(header), ctypes.addressof(none))
+
+
+# Changes of files -----------------------------------------------------------------------------------------------
+
+
+def inotify_open() -> int:
+    """Return a new inotify descriptor: close-on-exec, never blocking."""
+    return _inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+def inotify_watch(fd: int, path: str, events: int) -> int:
+    """Watch what is at `path` for IN_… bits; return the number of the watch. One inode has one watch per descriptor."""
+    return _inotify_add_watch(fd, os.fsencode(path), events)
+
+
+def inotify_forget(fd: int, watch: int) -> None:
+    """End one watch."""
+    _inotify_rm_watch(fd, watch)
 
 
 def _flat(data: ctypes.Structure) -> Fields:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pwd
 from typing import TYPE_CHECKING
 
 from orchestra.errors import KernelError, ObjectExists, ObjectGone, ShapeMismatch
+from orchestra.kernel.census import user_name
 from orchestra.kinds import Family, Holders, Kind, ObjectRef, Stat
 from orchestra.ledger.rows import OPEN_STATES, ObjectRow, ObjectState
 from orchestra.objects.entitlement import same_object
@@ -68,14 +68,6 @@ def known_row(ledger: Ledger, stat: Stat) -> ObjectRow | None:
     """Return the newest open row whose identity is this object's, if the ledger has one."""
     rows = reversed(ledger.objects(states=OPEN_STATES))
     return next((row for row in rows if row.identity is not None and same_object(row.identity, stat)), None)
-
-
-def user_name(uid: int) -> str:
-    """Return the name of a user, or the number when it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
 
 
 def _provenance(row: ObjectRow | None) -> str:

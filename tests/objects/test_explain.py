@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from orchestra.errors import KernelError
+from orchestra.kernel.census import user_name
 from orchestra.kinds import Family, Holder, Holders, Identity, Kind, ObjectRef, Stat
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import ObjectState
 from orchestra.objects import KERNEL
-from orchestra.objects.explain import by_hand, describe, describe_holders, known_row, occupied, user_name
+from orchestra.objects.explain import by_hand, describe, describe_holders, known_row, occupied
 from tests.support.rows import object_plan, object_row
 
 
