@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -32,7 +33,7 @@ from orchestra.supervisor.machine import step
 from orchestra.supervisor.output import Outputs
 from orchestra.supervisor.reactor import Reactor
 from orchestra.supervisor.signals import STOP_SIGNALS, signal_name
-from orchestra.supervisor.states import Phase, RunPhase, RunState, Who
+from orchestra.supervisor.states import FINAL, Phase, Replica, RunPhase, RunState, Who
 from orchestra.supervisor.wiring import PipeEnds, Wire, wires
 
 SPAWN_SLICE = 32  # launches between two looks at everything else
@@ -79,7 +80,6 @@ class Supervisor:
         self.control: ControlServer | None = None
         self.pipe_ends: PipeEnds | None = None
         self.wires: dict[str, Wire] = {}
-        self.settled: set[Who] = set()  # started, or never to be
         self.interrupts = 0
         self.stepping = self.announced = self.finished = False
         self.asked_to_stop = False  # by anybody, as opposed to an end that came by itself
@@ -278,10 +278,20 @@ class Supervisor:
         """Take a replica's new state: its row, and the pipe ends that only it still needed."""
         replica = self.state.replicas[who]
         self.books.note(who, replica)
-        if replica.phase not in (Phase.PENDING, Phase.STARTING) and who not in self.settled:
-            self.settled.add(who)
-            if self.pipe_ends is not None:
-                self.pipe_ends.settled(who.process)
+        if self.pipe_ends is not None and who.process in self.pipe_ends.users:
+            self.pipe_ends.needed_by(self._startable())
+
+    def _startable(self) -> set[str]:
+        """Return the processes of which a replica may still be started by itself: now, later, or again."""
+        return {who.process for who, replica in self.state.replicas.items() if self._may_start(who, replica)}
+
+    def _may_start(self, who: Who, replica: Replica) -> bool:
+        if replica.phase in (Phase.PENDING, Phase.BACKOFF) or (replica.phase is Phase.STARTING and replica.pid is None):
+            return True
+        if replica.phase in FINAL or replica.doomed:
+            return False
+        plan = self.state.graph.processes[who.process]
+        return plan.restart.policy != "never" or any(dependency.restart for dependency in plan.depends_on)
 
     # -- launching ---------------------------------------------------------------------------------------------------
 
@@ -349,8 +359,8 @@ class Supervisor:
             self.outputs.drain(who)  # all who wrote there are dead: what is in the pipe now is all there is
             self.dispatch(on.Ended(who))
 
-    def _stream_ended(self, who: Who) -> None:
-        if who in self.unsettled:
+    def _stream_ended(self, key: Hashable) -> None:
+        if key in self.unsettled:
             self._settle()
 
     def _timer(self, timer: on.Timer) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
 from orchestra.logs.capture import Capture
@@ -23,83 +23,103 @@ CHUNK = 256 * 1024
 GATHER = 0.008  # seconds between two passes over little output
 PLENTY = 32 * 1024  # bytes in one pass after which the next one follows at once
 _PAGE = 4096
+
+Tap = Callable[[str, bytes], None]
 _DEFAULT_PAGES, _MOST_PAGES = 16, 256  # of one pipe: the kernel's default, and fs.pipe-max-size's
 
 
 class _Stream:
     """One pipe of one replica. Its capture is made when there is something to capture: most children start silent."""
 
-    __slots__ = ("capture", "fd", "name", "pid", "who")
+    __slots__ = ("capture", "fd", "key", "name", "pid", "tap", "who")
 
-    def __init__(self, who: Who, fd: int, name: str) -> None:
+    def __init__(self, who: Who, key: Hashable, fd: int, name: str) -> None:
         self.who = who
+        self.key = key  # whoever writes there: the replica, or what is run beside it
         self.fd = fd
         self.name = name
         self.pid = 0  # not started yet
         self.capture: Capture | None = None
+        self.tap: Tap | None = None
 
 
 class Outputs:
-    """All pipes of a run. `on_end` is called with the replica when one of its streams was closed by the last writer."""
+    """All pipes of a run. `on_end` is called with a key when one of its streams was closed by the last writer.
 
-    def __init__(self, reactor: Reactor, log: LogFile, run: str, streams: int, on_end: Callable[[Who], None]) -> None:
+    A key is the replica that writes, or stands for a command that is run beside it.
+    """
+
+    def __init__(
+        self, reactor: Reactor, log: LogFile, run: str, streams: int, on_end: Callable[[Hashable], None]
+    ) -> None:
         self._reactor, self._log, self._run, self._on_end = reactor, log, run, on_end
         self._inner = select.epoll()
         self._streams: dict[int, _Stream] = {}
-        self._of: dict[Who, list[_Stream]] = {}
+        self._of: dict[Hashable, list[_Stream]] = {}
         self._pages = pipe_pages(streams)
         self._muted = False
         reactor.watch(self._inner.fileno(), self._pass)
 
     @contextmanager
-    def pipes(self, who: Who) -> Iterator[tuple[int, int]]:
+    def pipes(self, who: Who, key: Hashable = None) -> Iterator[tuple[int, int]]:
         """Yield the write ends for stdout and stderr, closed afterwards; call `started` inside once there is a pid.
 
-        Raises OSError when there are no descriptors left. Without `started` the read ends go too.
+        `key` is for a command beside the replica, whose lines are the replica's too. Raises OSError when there are no
+        descriptors left. Without `started` the read ends go too.
         """
         fds: list[int] = []
+        key = who if key is None else key
+        new: list[_Stream] = []
         try:
             fds += os.pipe2(os.O_CLOEXEC)
             fds += os.pipe2(os.O_CLOEXEC)
             if self._pages > _DEFAULT_PAGES:
                 for fd in fds[::2]:
                     _enlarge(fd, self._pages)
-            self._of[who] = [_Stream(who, fds[0], "stdout"), _Stream(who, fds[2], "stderr")]
+            new = [_Stream(who, key, fds[0], "stdout"), _Stream(who, key, fds[2], "stderr")]
+            self._of.setdefault(key, []).extend(new)  # somebody may still hold a stream of an earlier incarnation
             yield fds[1], fds[3]
         finally:
-            started = who in self._of and self._of[who][0].pid > 0
+            started = bool(new) and new[0].pid > 0
             if not started:
-                self._of.pop(who, None)
+                for stream in new:
+                    self._drop(stream)
             for index, fd in enumerate(fds):
                 if index % 2 or not started:
                     os.close(fd)
 
-    def started(self, who: Who, pid: int) -> None:
-        """Begin to read what a replica writes."""
-        for stream in self._of[who]:
+    def started(self, key: Hashable, pid: int, tap: Tap | None = None) -> None:
+        """Begin to read what is written for `key`; `tap` gets each stream's name and the raw chunks as they come."""
+        for stream in [stream for stream in self._of[key] if stream.pid == 0]:
             stream.pid = pid
+            stream.tap = tap
             os.set_blocking(stream.fd, False)
             self._streams[stream.fd] = stream
             self._inner.register(stream.fd, READ)
 
-    def drain(self, who: Who) -> None:
-        """Read what a replica has written so far. A stream that somebody else still holds stays open."""
+    def untap(self, key: Hashable) -> None:
+        """Stop telling the tap."""
+        for stream in self._of.get(key, ()):
+            stream.tap = None
+
+    def drain(self, key: Hashable) -> None:
+        """Read what was written for `key` so far. A stream that somebody else still holds stays open."""
         now = now_text()
-        for stream in self._of.get(who, [])[:]:
+        for stream in self._of.get(key, [])[:]:
             for _ in range(_MOST_PAGES * _PAGE // CHUNK + 1):  # what the pipe can hold: its writers are dead
                 if self._read(stream, now) <= 0:
                     break
 
-    def is_open(self, who: Who) -> bool:
-        """Whether somebody can still write to a stream of this replica."""
-        return bool(self._of.get(who))
+    def is_open(self, key: Hashable) -> bool:
+        """Whether somebody can still write to a stream of `key`."""
+        return bool(self._of.get(key))
 
     def close(self) -> None:
         """Read what there is and close everything, also streams that somebody still holds."""
         now = now_text()
-        for who in list(self._of):
-            self.drain(who)
-            for stream in self._of.get(who, [])[:]:
+        for key in list(self._of):
+            self.drain(key)
+            for stream in self._of.get(key, [])[:]:
                 self._end(stream, now)
         self._reactor.forget(self._inner.fileno())
         self._inner.close()
@@ -108,21 +128,21 @@ class Outputs:
         """Read each ready stream once."""
         now = now_text()
         total = 0
-        ended: dict[Who, None] = {}
+        ended: dict[Hashable, None] = {}
         for fd, _ in self._inner.poll(0):
             stream = self._streams.get(fd)
             if stream is None:
                 continue
             count = self._read(stream, now)
             if count == 0:
-                ended[stream.who] = None
+                ended[stream.key] = None
             total += max(count, 0)
         if total < PLENTY and not self._muted:
             self._muted = True
             self._reactor.change(self._inner.fileno(), 0)
             self._reactor.after("gather", GATHER, self._listen)
-        for who in ended:
-            self._on_end(who)
+        for key in ended:
+            self._on_end(key)
 
     def _listen(self) -> None:
         self._muted = False
@@ -143,6 +163,8 @@ class Outputs:
                 run=self._run, process=process, replica=replica, pid=stream.pid, stream=stream.name
             )
         self._log.write(stream.capture.feed(chunk, now))
+        if stream.tap is not None:
+            stream.tap(stream.name, chunk)
         return len(chunk)
 
     def _end(self, stream: _Stream, now: str) -> None:
@@ -151,10 +173,13 @@ class Outputs:
         self._inner.unregister(stream.fd)
         os.close(stream.fd)
         del self._streams[stream.fd]
-        streams = self._of[stream.who]
+        self._drop(stream)
+
+    def _drop(self, stream: _Stream) -> None:
+        streams = self._of[stream.key]
         streams.remove(stream)
         if not streams:
-            del self._of[stream.who]
+            del self._of[stream.key]
 
 
 def pipe_pages(streams: int, soft_limit: int | None = None) -> int:

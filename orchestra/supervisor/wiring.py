@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from orchestra.bindings import FIRST_FD, Binding, inherited, object_variables, render
+from orchestra.bindings import FIRST_FD, Binding, Template, inherited, object_variables, render
 from orchestra.errors import KernelError, LaunchFailed
 from orchestra.kernel.process import reopen
 from orchestra.kernel.registry import adapter_for
 from orchestra.kinds import Access, Family, Kind
+from orchestra.ledger.rows import ObjectState
 from orchestra.objects import LiveObject
 from orchestra.runplan import ProcessPlan, RunPlan, Use
 from orchestra.supervisor.spawn import Launch
@@ -31,8 +32,8 @@ _PASSED = frozenset(
 
 
 def is_passed(thing: LiveObject) -> bool:
-    """Whether a child gets a descriptor of this object."""
-    return (thing.plan.family, thing.plan.kind) in _PASSED
+    """Whether a child gets a descriptor of this object. One that a program has yet to make has none."""
+    return thing.row.state is not ObjectState.INTENDED and (thing.plan.family, thing.plan.kind) in _PASSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +58,19 @@ class Wire:
         stderr: int,
         extra_fds: Mapping[int, int] = MappingProxyType({}),
         extra_environment: Mapping[str, str] = MappingProxyType({}),
+        command: Sequence[Template] = (),
     ) -> Iterator[Launch]:
         """Yield a replica's launch, with descriptors opened just for it and closed afterwards. Raises LaunchFailed.
 
         `extra_fds` maps numbers in the child to descriptors of the caller, who closes them; `extra_environment` wins
-        over everything else.
+        over everything else. `command` is run in place of the replica's own, in the same surroundings.
         """
         fds: list[int] = []
         try:
             for thing, access in self.passed:
                 fds.append(open_for(thing, access))
             try:
-                argv = [render(word, self.bindings, replica) for word in self.plan.command]
+                argv = [render(word, self.bindings, replica) for word in command or self.plan.command]
                 directory = render(self.plan.directory, self.bindings, replica) or self.folder
                 environment = {**self._environment(replica), **extra_environment}
             except KeyError as err:
@@ -138,30 +140,39 @@ def open_for(thing: LiveObject, access: Access) -> int:
     """
     try:
         if thing.plan.family is Family.ANONYMOUS:
-            return _open_pipe_end(thing.handle.fds, access)
-        if thing.plan.family is Family.MEMFD:
-            return _blocking(reopen(thing.handle.fds[0], access))
-        fd = adapter_for(thing.plan.family, thing.plan.kind).open(thing.handle.ref, access)
+            fd = _open_pipe_end(thing, access)
+        elif thing.plan.family is Family.MEMFD:
+            fd = reopen(thing.handle.fds[0], access)
+        else:
+            fd = adapter_for(thing.plan.family, thing.plan.kind).open(thing.handle.ref, access)
     except (KernelError, OSError) as err:
         raise _refused(thing, err) from err
     if fd is None:
         raise _refused(thing, OSError(errno.EBADF, os.strerror(errno.EBADF)))
+    if thing.plan.family in (Family.ANONYMOUS, Family.MEMFD):
+        os.set_blocking(fd, True)
     return fd
 
 
-def _open_pipe_end(ends: Sequence[int], access: Access) -> int:
-    end = ends[0] if access is Access.READ else ends[1]
+def _open_pipe_end(thing: LiveObject, access: Access) -> int | None:
+    """Open an end through our copy of it; where that was closed, through any that somebody still has."""
+    end = thing.handle.fds[0 if access is Access.READ else 1]
+    if not _is_pipe(end, thing):
+        return adapter_for(thing.plan.family, thing.plan.kind).open(thing.handle.ref, access)
     try:
-        return _blocking(reopen(end, access))
+        return reopen(end, access)
     except OSError as err:
         if err.errno != errno.ENXIO:
             raise
         return os.dup(end)  # nobody can read any more: the writer is to learn it by EPIPE, not here
 
 
-def _blocking(fd: int) -> int:
-    os.set_blocking(fd, True)
-    return fd
+def _is_pipe(fd: int, thing: LiveObject) -> bool:
+    """Whether `fd` still is our end: once that was closed, its number may be any file's."""
+    try:
+        return os.fstat(fd).st_ino == thing.handle.identity.st_ino
+    except OSError:
+        return False
 
 
 def _refused(thing: LiveObject, err: KernelError | OSError) -> LaunchFailed:
@@ -174,29 +185,30 @@ def _refused(thing: LiveObject, err: KernelError | OSError) -> LaunchFailed:
 
 
 class PipeEnds:
-    """Our copies of the ends of anonymous pipes: each is closed once nobody who uses it can still be started.
+    """Our copies of the ends of anonymous pipes: each is closed once nobody who uses it can be started any more.
 
     Otherwise a reader would never see the end of the file, nor a writer EPIPE: we would be the other side.
     """
 
     def __init__(self, plan: RunPlan, things: Mapping[str, LiveObject]) -> None:
-        self._ends: dict[tuple[str, int], tuple[int, int]] = {}  # (object, 0 read | 1 write) -> (fd, users to come)
+        self._ends: dict[tuple[str, int], tuple[int, frozenset[str]]] = {}  # (object, 0 read | 1 write) -> fd, users
         for key, thing in things.items():
             if thing.plan.family is Family.ANONYMOUS:
                 for end, fd in enumerate(thing.handle.fds):
-                    users = sum(p.replicas for p in plan.processes for use in p.uses if _end(use, key) == end)
-                    self._ends[key, end] = (fd, users)
-        self._uses = {p.name: p.uses for p in plan.processes}
-        self._close_unused()
+                    users = (p.name for p in plan.processes for use in p.uses if _end(use, key) == end)
+                    self._ends[key, end] = (fd, frozenset(users))
+        self.needed_by(process.name for process in plan.processes)
 
-    def settled(self, process: str) -> None:
-        """One replica of `process` was started, or never will be."""
-        for use in self._uses[process]:
-            for end in (0, 1):
-                held = self._ends.get((use.object, end))
-                if held is not None and _end(use, use.object) == end:
-                    self._ends[use.object, end] = (held[0], held[1] - 1)
-        self._close_unused()
+    @property
+    def users(self) -> frozenset[str]:
+        """The processes because of which ends are open."""
+        return frozenset().union(*(users for _, users in self._ends.values()))
+
+    def needed_by(self, processes: Iterable[str]) -> None:
+        """Close each end that none of these processes uses; they are all that can be started from now on."""
+        able = frozenset(processes)
+        for place in [place for place, (_, users) in self._ends.items() if not users & able]:
+            os.close(self._ends.pop(place)[0])
 
     def close(self) -> None:
         """Close what is left."""
@@ -204,10 +216,6 @@ class PipeEnds:
             with contextlib.suppress(OSError):
                 os.close(fd)
         self._ends.clear()
-
-    def _close_unused(self) -> None:
-        for place in [place for place, (_, users) in self._ends.items() if users <= 0]:
-            os.close(self._ends.pop(place)[0])
 
 
 def _end(use: Use, key: str) -> int | None:

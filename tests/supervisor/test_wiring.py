@@ -165,17 +165,35 @@ class TestPipeEnds:
         read, write = bench.make(FEED)["feed"].handle.fds
         return read, write
 
-    def test_each_end_goes_with_the_last_start_of_its_users(self, bench: Bench, feed: tuple[int, int]) -> None:
+    def test_each_end_goes_once_none_of_its_users_can_start(self, bench: Bench, feed: tuple[int, int]) -> None:
         ends = PipeEnds(bench.plan(using("r", "feed:read"), using("w", "feed:write", replicas=2)), bench.things)
         read, write = feed
-        ends.settled("w")
+        assert ends.users == {"r", "w"}
+        ends.needed_by(["r", "w"])
         assert not is_closed(write)
-        ends.settled("r")
+        ends.needed_by(["w"])
         assert is_closed(read)
         assert not is_closed(write)
-        ends.settled("w")
+        assert ends.users == {"w"}
+        ends.needed_by([])
         assert is_closed(write)
         ends.close()
+
+    def test_an_end_that_was_closed_is_opened_through_somebody_else_s(
+        self, bench: Bench, feed: tuple[int, int]
+    ) -> None:
+        thing = bench.things["feed"]
+        read, write = feed
+        held = os.dup(write)
+        os.close(write)
+        os.dup2(0, write)  # its number is another file's by now
+        again = open_for(thing, Access.WRITE)
+        os.write(again, b"x")
+        assert os.read(read, 1) == b"x"
+        for fd in (again, held, read, write):
+            os.close(fd)
+        with pytest.raises(LaunchFailed):
+            open_for(thing, Access.WRITE)
 
     def test_an_end_that_nobody_uses_goes_at_once(self, bench: Bench, feed: tuple[int, int]) -> None:
         ends = PipeEnds(bench.plan(using("r", "feed:read"), using("z")), bench.things)
@@ -185,7 +203,7 @@ class TestPipeEnds:
         poll = select.poll()
         poll.register(read, select.POLLIN)
         assert poll.poll(0)[0][1] & select.POLLHUP, "a reader sees the end"
-        ends.settled("z")
+        ends.needed_by(["r"])
         assert not is_closed(read)
         ends.close()
         assert is_closed(read)
