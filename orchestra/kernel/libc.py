@@ -37,6 +37,7 @@ _FSOPEN_CLOEXEC, _FSCONFIG_CMD_CREATE, _FSMOUNT_CLOEXEC = 1, 6, 1
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = (
     0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000,
 )  # fmt: skip
+IN_MODIFY, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 2, 0x40, 0x80, 0x100, 0x200
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -133,6 +134,9 @@ _capset = _declare(_LIBC, "capset", c_int, c_void_p, c_void_p)
 _inotify_init1 = _declare(_LIBC, "inotify_init1", c_int, c_int)
 _inotify_add_watch = _declare(_LIBC, "inotify_add_watch", c_int, c_int, c_char_p, c_uint)
 _inotify_rm_watch = _declare(_LIBC, "inotify_rm_watch", c_int, c_int, c_int)
+
+_inotify_init1 = _declare(_LIBC, "inotify_init1", c_int, c_int)
+_inotify_add_watch = _declare(_LIBC, "inotify_add_watch", c_int, c_int, c_char_p, c_uint)
 
 # Offsets of stx_nlink, stx_ino, stx_dev_major and stx_dev_minor in struct statx.
 _STATX_NLINK, _STATX_INO = 0x4, 0x100
@@ -396,6 +400,18 @@ def inotify_watch(fd: int, path: str, events: int) -> int:
 def inotify_forget(fd: int, watch: int) -> None:
     """End one watch."""
     _inotify_rm_watch(fd, watch)
+
+
+def watch_folder(path: str) -> int:
+    """Return a non-blocking descriptor (inotify(7)) to read from after names in a folder came, went or were resized."""
+    fd = _inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        wanted = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MODIFY
+        _inotify_add_watch(fd, os.fsencode(path), wanted)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
 
 
 def _flat(data: ctypes.Structure) -> Fields:
