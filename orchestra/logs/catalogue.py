@@ -64,6 +64,30 @@ EVENTS: Final[Mapping[str, EventType]] = {
         "From here on nothing new starts and what runs is stopped in order.",
         {"reason": "string"},
     ),
+    "run.changing": EventType(
+        "info",
+        "{by}: an edited file comes in",
+        "What differs is stopped first (`stopping` names the processes); the rest goes on.",
+        {"by": "string", "stopping?": "array"},
+    ),
+    "run.changed": EventType(
+        "info",
+        "the run is as the edited file says",
+        "Objects and wiring fit the edited file; what is new or differs starts now.",
+        {"restarted?": "array"},
+    ),
+    "run.change_failed": EventType(
+        "error",
+        "the edited file could not come in: {reason}",
+        "The run goes on as it was before.",
+        {"reason": "string"},
+    ),
+    "run.holding": EventType(
+        "info",
+        "every process has ended; the objects stay until Ctrl-C",
+        "The run was started with `--hold`.",
+        {},
+    ),
     "run.ended": EventType(
         "info",
         "run {run} ended: {state}",
@@ -123,6 +147,54 @@ EVENTS: Final[Mapping[str, EventType]] = {
         "No process came to be; `stage` says how far the launch got (descriptors, chdir, credentials, exec).",
         {**_PROCESS, "stage": "string", "errno": "string", "path": "string", "reason": "string"},
     ),
+    "process.ready": EventType(
+        "info",
+        "{who} is ready",
+        "A process said so, in the way its `ready` declares; those that waited for it may start.",
+        {**_PROCESS, "pid": "integer"},
+    ),
+    "process.waiting": EventType(
+        "info",
+        "{process} waits for {conditions}",
+        "What the process depends on is there; `wait_for` is being looked for.",
+        {**_PROCESS, "conditions": "array"},
+    ),
+    "process.rejected": EventType(
+        "error",
+        "{who} is stopped: it {reason}",
+        "A process runs, but not as declared: not ready in time, no sign of life, or without the objects it makes.",
+        {**_PROCESS, "pid": "integer", "reason": "string"},
+    ),
+    "process.watchdog": EventType(
+        "error",
+        "{who} sent no sign of life for {seconds} s",
+        "The `watchdog` of a process ran out; the process is sent SIGABRT.",
+        {**_PROCESS, "pid": "integer", "seconds": "number"},
+    ),
+    "process.restarting": EventType(
+        "warning",
+        "{who} starts again in {delay} s: {reason}",
+        "A process ended and its `restart` asks for another start; `restarts` counts them.",
+        {**_PROCESS, "reason": "string", "delay": "number", "restarts": "integer"},
+    ),
+    "process.stop_requested": EventType(
+        "info",
+        "{by}: {who} is to stop, and stay down",
+        "A person asked for it; the run goes on.",
+        {**_PROCESS, "by": "string"},
+    ),
+    "process.start_requested": EventType(
+        "info", "{by}: {who} is to start", "A person asked for it.", {**_PROCESS, "by": "string"}
+    ),
+    "process.restart_requested": EventType(
+        "info", "{by}: {who} is to stop and start again", "A person asked for it.", {**_PROCESS, "by": "string"}
+    ),
+    "process.scaled": EventType(
+        "info",
+        "{by}: {process} is to have {replicas} replicas, not {before}",
+        "A person asked for it; the highest numbers go first.",
+        {**_PROCESS, "replicas": "integer", "before": "integer", "by": "string"},
+    ),
     "process.exited": EventType(
         "info",
         "{who} {how}",
@@ -149,9 +221,15 @@ EVENTS: Final[Mapping[str, EventType]] = {
     ),
     "process.stopping": EventType(
         "info",
-        "stopping {who} with {signal}",
-        "The stop signal was sent; SIGKILL follows when `grace` seconds have passed.",
-        {**_PROCESS, "pid": "integer", "signal": "string", "grace": "number"},
+        "stopping {who}",
+        "The stop signal was sent, or the stop command was started; SIGKILL follows when `grace` seconds have passed.",
+        {**_PROCESS, "pid": "integer", "signal?": "string", "command?": "boolean", "grace": "number"},
+    ),
+    "process.stop_command_failed": EventType(
+        "warning",
+        "the stop command of {who} failed: {reason}",
+        "The stop signal is sent instead.",
+        {**_PROCESS, "reason": "string", "signal": "string"},
     ),
     "process.killed": EventType(
         "warning",
