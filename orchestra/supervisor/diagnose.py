@@ -12,6 +12,7 @@ import stat
 import struct
 
 from orchestra.errors import LaunchFailed
+from orchestra.supervisor.attributes import Step
 
 _ELF = b"\x7fELF"
 _PT_INTERP = 3
@@ -23,9 +24,14 @@ def errno_name(number: int) -> str:
     return errno.errorcode.get(number, str(number))
 
 
-def exec_failed(path: str, number: int) -> LaunchFailed:
-    """Return the error of an execve(2) of `path` that failed with errno `number`."""
+def exec_failed(path: str, number: int, *, user: int | None = None) -> LaunchFailed:
+    """Return the error of an execve(2) of `path`, as `user` if that was another, that failed with errno `number`."""
     problem, hint = _words(path, number)
+    if number == errno.EACCES and user is not None and os.access(path, os.X_OK):  # we could, the child could not
+        problem, hint = (
+            f"user {user} may not execute {path}",
+            f"`namei -l {path}` shows who may enter and execute what.",
+        )
     name = errno.errorcode.get(number, str(number))
     return LaunchFailed(problem, stage="exec", errno=number, path=path, detail=f"execve({path!r}) -> {name}", hint=hint)
 
@@ -55,6 +61,18 @@ def stage_failed(stage: str, path: str, number: int) -> LaunchFailed:
     hint = "See `ulimit -n`, or run fewer processes at a time." if number in (errno.EMFILE, errno.ENFILE) else ""
     detail = f"{stage} -> {errno_name(number)}"
     return LaunchFailed(problem, stage=stage, errno=number, path=path, detail=detail, hint=hint)
+
+
+def step_failed(step: Step, number: int, directory: str) -> LaunchFailed:
+    """Return the error of an attribute that the kernel refused to a child."""
+    return LaunchFailed(
+        f"{step.problem}: {os.strerror(number)}",
+        stage=step.stage,
+        errno=number,
+        path=directory if step.stage == "chdir" else "",
+        detail=f"{step.call}{step.arguments!r} -> {errno_name(number)}",
+        hint=step.hint if number == errno.EPERM or step.stage == "affinity" else "",
+    )
 
 
 def _words(path: str, number: int) -> tuple[str, str]:

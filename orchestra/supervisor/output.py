@@ -7,6 +7,7 @@ idle run has nothing muted and nothing timed: it is never woken.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -18,6 +19,7 @@ from orchestra.logs.encode import now_text
 from orchestra.logs.sink import LogFile
 from orchestra.supervisor.reactor import READ, Reactor
 from orchestra.supervisor.states import Who
+from orchestra.supervisor.terminals import open_terminal
 
 CHUNK = 256 * 1024
 GATHER = 0.008  # seconds between two passes over little output
@@ -61,19 +63,19 @@ class Outputs:
         reactor.watch(self._inner.fileno(), self._pass)
 
     @contextmanager
-    def pipes(self, who: Who, key: Hashable = None) -> Iterator[tuple[int, int]]:
+    def pipes(self, who: Who, key: Hashable = None, *, terminals: bool = False) -> Iterator[tuple[int, int]]:
         """Yield the write ends for stdout and stderr, closed afterwards; call `started` inside once there is a pid.
 
-        `key` is for a command beside the replica, whose lines are the replica's too. Raises OSError when there are no
-        descriptors left. Without `started` the read ends go too.
+        `key` is for a command beside the replica, whose lines are the replica's too. With `terminals` they are pseudo
+        terminals. Raises OSError when there are no descriptors left. Without `started` the read ends go too.
         """
         fds: list[int] = []
         key = who if key is None else key
         new: list[_Stream] = []
         try:
-            fds += os.pipe2(os.O_CLOEXEC)
-            fds += os.pipe2(os.O_CLOEXEC)
-            if self._pages > _DEFAULT_PAGES:
+            fds += open_terminal() if terminals else os.pipe2(os.O_CLOEXEC)
+            fds += open_terminal() if terminals else os.pipe2(os.O_CLOEXEC)
+            if self._pages > _DEFAULT_PAGES and not terminals:
                 for fd in fds[::2]:
                     _enlarge(fd, self._pages)
             new = [_Stream(who, key, fds[0], "stdout"), _Stream(who, key, fds[2], "stderr")]
@@ -154,6 +156,10 @@ class Outputs:
             chunk = os.read(stream.fd, CHUNK)
         except BlockingIOError:
             return -1
+        except OSError as err:
+            if err.errno != errno.EIO:
+                raise
+            chunk = b""  # a terminal that nobody has open any more
         if not chunk:
             self._end(stream, now)
             return 0

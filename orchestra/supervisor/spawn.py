@@ -4,29 +4,31 @@
 empty mask. The supervisor has already changed into the child's directory; every descriptor of ours is close-on-exec,
 so nothing needs closing.
 
-*fork* where descriptors are passed: they are laid out from 3 upwards and LISTEN_PID must be the child's own pid, which
-only the child knows. After the fork it does nothing but system calls on values prepared before. What fails is told
-through a close-on-exec pipe as stage and errno; an exec that worked closes that pipe silently.
+*fork* where descriptors are passed (they are laid out from 3 upwards and LISTEN_PID must be the child's own pid, which
+only the child knows), where the child gets attributes of its own, or a terminal. After the fork it does nothing but
+system calls on values prepared before. What fails is told through a close-on-exec pipe as stage and errno; an exec that
+worked closes that pipe silently.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
-import resource
 import signal
 import stat
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 from orchestra.bindings import FIRST_FD
-from orchestra.errors import LaunchFailed
-from orchestra.supervisor import diagnose
+from orchestra.runplan import Attributes
+from orchestra.supervisor import attributes, become, diagnose
+from orchestra.supervisor.attributes import Step
 
 _NEVER = frozenset({signal.SIGKILL, signal.SIGSTOP})
+_NO_ATTRIBUTES = Attributes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,11 @@ class Launch:
     stderr: int
     passed: Sequence[int] = ()  # become 3, 4, … in the child
     extra_fds: Mapping[int, int] = field(default_factory=dict)  # number in the child -> descriptor
+    attributes: Attributes = _NO_ATTRIBUTES
+    replica: int = 1
+    terminal: bool = False  # stdout is a terminal, and becomes the controlling one of the child's session
+    function: str = ""  # for the parent of functions: "module:name"; then argv is what `ps` shows
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def places(self) -> dict[int, int]:
         """Return which descriptor of ours becomes which number in the child."""
@@ -56,9 +63,24 @@ def launch(wanted: Launch, *, open_files: tuple[int, int] | None = None) -> int:
     """
     enter(wanted.directory)
     path = executable(wanted.argv[0], wanted.environment)
-    if wanted.passed or wanted.extra_fds or open_files is not None:
-        return _fork(wanted, path, open_files)
+    steps = steps_of(wanted, open_files)
+    if wanted.passed or wanted.extra_fds or wanted.terminal or steps:
+        return _fork(wanted, path, steps)
     return _spawn(wanted, path)
+
+
+def steps_of(wanted: Launch, open_files: tuple[int, int] | None) -> tuple[Step, ...]:
+    """Return what the child must do to get its attributes."""
+    if wanted.attributes == _NO_ATTRIBUTES and open_files is None:
+        return ()
+    return attributes.steps(
+        wanted.attributes, wanted.replica, _identity(), open_files=open_files, directory=wanted.directory
+    )
+
+
+@cache
+def _identity() -> attributes.Identity:
+    return attributes.Identity(os.geteuid(), os.getegid(), tuple(os.getgroups()))
 
 
 def enter(directory: str) -> None:
@@ -125,14 +147,15 @@ def _spawn(wanted: Launch, path: str) -> int:
         raise diagnose.stage_failed("exec", path, errno.EINVAL) from err
 
 
-def _fork(wanted: Launch, path: str, open_files: tuple[int, int] | None) -> int:
+def _fork(wanted: Launch, path: str, steps: Sequence[Step]) -> int:
     defaults = (*ignored_signals(), *_handled())
+    plain = [step.plain for step in steps]
     report, reply = os.pipe2(os.O_CLOEXEC)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         pid = os.fork()
         if pid == 0:
-            _become(wanted, path, reply, defaults, open_files)
+            _become(wanted, path, reply, defaults, plain)
     except OSError as err:
         os.close(report)
         raise diagnose.exec_failed(_shown(wanted, path), err.errno or 0) from err
@@ -145,11 +168,11 @@ def _fork(wanted: Launch, path: str, open_files: tuple[int, int] | None) -> int:
         return pid
     os.waitpid(pid, 0)
     stage, number = said.split()
-    raise _failed(stage.decode(), int(number), _shown(wanted, path))
-
-
-def _failed(stage: str, number: int, path: str) -> LaunchFailed:
-    return diagnose.exec_failed(path, number) if stage == "exec" else diagnose.stage_failed(stage, path, number)
+    if stage.isdigit():
+        raise diagnose.step_failed(steps[int(stage)], int(number), wanted.directory)
+    if stage == b"exec":
+        raise diagnose.exec_failed(_shown(wanted, path), int(number), user=wanted.attributes.user)
+    raise diagnose.stage_failed(stage.decode(), _shown(wanted, path), int(number))
 
 
 def _shown(wanted: Launch, path: str) -> str:
@@ -161,39 +184,36 @@ def _handled() -> list[int]:
     return [number for number in signal.valid_signals() if callable(signal.getsignal(number))]
 
 
-def _become(wanted: Launch, path: str, reply: int, defaults: Sequence[int], open_files: tuple[int, int] | None) -> None:
+def _become(wanted: Launch, path: str, reply: int, defaults: Sequence[int], steps: Sequence[tuple[Any, ...]]) -> None:
     """Turn the forked child into the program; never returns."""
     stage = b"descriptors"
     try:
         os.setsid()
         places = wanted.places()
-        reply = _aside(reply, places)
-        for number, fd in {number: _aside(fd, places) for number, fd in places.items()}.items():
-            os.dup2(fd, number)
-        stage = b"limits"
-        if open_files is not None:
-            resource.setrlimit(resource.RLIMIT_NOFILE, open_files)
+        reply = become.aside(reply, places)
+        become.arrange(places)
+        if wanted.terminal:
+            stage = b"terminal"
+            become.control_terminal(1)
         stage = b"signals"
         for handled in defaults:
             signal.signal(handled, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         environment = dict(wanted.environment)
         if wanted.passed:
             environment["LISTEN_PID"] = str(os.getpid())
+        become.take(steps)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         stage = b"exec"
         os.execve(path, wanted.argv, environment)  # noqa: S606 that no shell is involved is the point
+    except become.Refused as err:
+        with contextlib.suppress(OSError):
+            os.write(reply, b"%d %d" % (err.index, err.errno))
     except OSError as err:
         with contextlib.suppress(OSError):
             os.write(reply, b"%s %d" % (stage, err.errno or 0))
-    except BaseException:  # noqa: BLE001 whatever it is, this copy of the supervisor must not live on
+    except BaseException as err:  # noqa: BLE001 whatever it is, this copy of the supervisor must not live on
+        number = errno.ENOMEM if isinstance(err, MemoryError) else errno.EINVAL
         with contextlib.suppress(OSError):
-            os.write(reply, b"%s %d" % (stage, errno.EINVAL))
+            os.write(reply, b"%s %d" % (stage, number))
     finally:
         os._exit(127)
-
-
-def _aside(fd: int, places: Collection[int]) -> int:
-    """Return a copy of `fd` that is in nobody's place. It may be close: high numbers can be over the limit."""
-    while (copy := fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FD)) in places:
-        fd = copy
-    return copy

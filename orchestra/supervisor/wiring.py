@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from orchestra.kinds import Access, Family, Kind
 from orchestra.ledger.rows import ObjectState
 from orchestra.objects import LiveObject
 from orchestra.runplan import ProcessPlan, RunPlan, Use
+from orchestra.supervisor import attributes, buffering, terminals
 from orchestra.supervisor.spawn import Launch
 
 # What is handed over as an open descriptor; everything else is found by its name or id.
@@ -47,6 +49,7 @@ class Wire:
     caller: Mapping[str, str]  # the caller's environment
     ours: Mapping[str, str]  # identity and objects; wins over everything
     python_path: str
+    stdin: int | None = None  # the command's own standard input, where one process is to have it
 
     @contextmanager
     def prepared(
@@ -76,6 +79,9 @@ class Wire:
             except KeyError as err:
                 words = f"a placeholder asks for {err}, which the object has not"
                 raise LaunchFailed(words, stage="descriptors", errno=errno.EINVAL, path=self.plan.name) from err
+            passed = tuple(fds)
+            if not command:
+                stdin = self._stdin(replica, stdin, fds)
             yield Launch(
                 argv,
                 os.path.join(self.folder, directory),
@@ -83,16 +89,45 @@ class Wire:
                 stdin,
                 stdout,
                 stderr,
-                passed=tuple(fds),
+                passed=passed,
                 extra_fds=extra_fds,
+                attributes=self.plan.attributes,
+                replica=replica,
+                terminal=self.has_terminal and not command,
+                function="" if command else self.plan.function,
+                arguments=self.plan.arguments,
             )
         finally:
             for fd in fds:
                 os.close(fd)
 
+    @property
+    def has_terminal(self) -> bool:
+        """Whether the streams of a replica are terminals."""
+        return self.plan.output == "tty"
+
+    def _stdin(self, replica: int, null: int, opened: list[int]) -> int:
+        """Return the descriptor of standard input; a file is opened for this launch. Raises LaunchFailed."""
+        if self.plan.stdin == "inherit":
+            if self.stdin is None:
+                raise LaunchFailed(
+                    "there is no standard input to inherit", stage="stdin", errno=errno.EBADF, path=self.plan.name
+                )
+            return self.stdin
+        if self.plan.stdin != "file":
+            return null
+        path = os.path.join(self.folder, render(self.plan.stdin_file, self.bindings, replica))
+        opened.append(open_input(path))
+        return opened[-1]
+
     def _environment(self, replica: int) -> dict[str, str]:
         declared = {name: render(value, self.bindings, replica) for name, value in self.plan.environment}
-        env = {**self.caller, **declared, **self.ours, "ORCHESTRA_REPLICA": str(replica)}
+        login = attributes.variables(self.plan.attributes)
+        env = {**self.caller, **login, **declared, **self.ours, "ORCHESTRA_REPLICA": str(replica)}
+        if self.has_terminal:
+            env.setdefault("TERM", terminals.TYPE)
+        elif self.plan.output == "line":
+            env.update(buffering.by_lines(env, buffering.find_library()))
         if self.python_path:
             before = env.get("PYTHONPATH", "")
             env["PYTHONPATH"] = f"{before}{os.pathsep}{self.python_path}" if before else self.python_path
@@ -100,14 +135,19 @@ class Wire:
         return env
 
 
-def wires(plan: RunPlan, run: str, things: Mapping[str, LiveObject]) -> dict[str, Wire]:
-    """Return the wire of every process, by name."""
+def wires(plan: RunPlan, run: str, things: Mapping[str, LiveObject], *, stdin: int | None = None) -> dict[str, Wire]:
+    """Return the wire of every process, by name. `stdin` is for the one process that inherits it."""
     caller = inherited(plan.environment)
-    return {process.name: _wire(plan, run, process, things, caller) for process in plan.processes}
+    return {process.name: _wire(plan, run, process, things, caller, stdin) for process in plan.processes}
 
 
 def _wire(
-    plan: RunPlan, run: str, process: ProcessPlan, things: Mapping[str, LiveObject], caller: Mapping[str, str]
+    plan: RunPlan,
+    run: str,
+    process: ProcessPlan,
+    things: Mapping[str, LiveObject],
+    caller: Mapping[str, str],
+    stdin: int | None,
 ) -> Wire:
     passed = tuple((things[use.object], use.access) for use in process.uses if is_passed(things[use.object]))
     bindings = _bindings(process.uses, things)
@@ -119,7 +159,7 @@ def _wire(
         "ORCHESTRA_PROCESS": process.name,
         **object_variables(bindings),
     }
-    return Wire(process, plan.folder, {b.key: b for b in bindings}, passed, caller, ours, plan.python_path)
+    return Wire(process, plan.folder, {b.key: b for b in bindings}, passed, caller, ours, plan.python_path, stdin)
 
 
 def _bindings(uses: Sequence[Use], things: Mapping[str, LiveObject]) -> list[Binding]:
@@ -131,6 +171,32 @@ def _bindings(uses: Sequence[Use], things: Mapping[str, LiveObject]) -> list[Bin
         number += fd is not None
         found.append(thing.binding(use.access, fd))
     return found
+
+
+def open_input(path: str) -> int:
+    """Open a file that a child reads as its standard input. Raises LaunchFailed.
+
+    A FIFO is refused: opening one waits for a writer, and the supervisor waits for nobody.
+    """
+    problem = ""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        mode = os.fstat(fd).st_mode
+        os.set_blocking(fd, True)
+        if not stat.S_ISFIFO(mode) and not stat.S_ISDIR(mode):
+            return fd
+        os.close(fd)
+        problem, number = ("it is a directory", errno.EISDIR) if stat.S_ISDIR(mode) else ("it is a FIFO", errno.EINVAL)
+    except OSError as err:
+        problem, number = err.strerror or "", err.errno or 0
+    raise LaunchFailed(
+        f"the standard input {path} cannot be opened: {problem}",
+        stage="stdin",
+        errno=number,
+        path=path,
+        detail=f"open({path!r}, O_RDONLY) -> {errno.errorcode.get(number, number)}",
+        hint="Declare the FIFO under `pipes:` and open it in the program." if problem == "it is a FIFO" else "",
+    )
 
 
 def open_for(thing: LiveObject, access: Access) -> int:
