@@ -191,11 +191,14 @@ class Listing(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """A process that has an object open, mapped, attached, or is blocked on it."""
+    """A process that has an object open, mapped, attached, or is blocked on it. The last three: where looked up."""
 
     pid: int
     command: str
     how: str  # "open", "mapped", "attached" or "waiting"
+    started_at: float | None = None  # seconds since the epoch
+    user: str | None = None
+    unit: str | None = None  # systemd unit, or `container 0123456789ab`
 
 
 class Holders(NamedTuple):
@@ -203,6 +206,16 @@ class Holders(NamedTuple):
 
     holders: tuple[Holder, ...]
     complete: bool = True
+
+
+class Account(NamedTuple):
+    """A user of this host, as the user database has it."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]  # all of them, `gid` too
+    home: str
+    login: str
 
 
 class KernelLimits(NamedTuple):

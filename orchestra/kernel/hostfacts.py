@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import grp
+import importlib.util
 import os
 import pwd
 import stat
+from importlib.machinery import PathFinder
+
+from orchestra.kinds import Account
 
 
 class RealHost:
@@ -73,6 +77,37 @@ class RealHost:
             return grp.getgrnam(name).gr_gid
         except (KeyError, ValueError):
             return None
+
+    def account(self, user: int | str) -> Account | None:
+        """Return a user by number or name; None when the user database has none."""
+        try:
+            found = pwd.getpwuid(user) if isinstance(user, int) else pwd.getpwnam(user)
+            groups = os.getgrouplist(found.pw_name, found.pw_gid)
+        except (KeyError, ValueError, OverflowError, OSError):
+            return None
+        return Account(found.pw_uid, found.pw_gid, tuple(groups), found.pw_dir, found.pw_name)
+
+    def own_uid(self) -> int:
+        """Return the effective user id of this process."""
+        return os.geteuid()
+
+    def own_gid(self) -> int:
+        """Return the effective group id of this process."""
+        return os.getegid()
+
+    def module(self, name: str, folder: str) -> bool:
+        """Whether Python, started by us, would find a module: in `folder` first. Imports nothing."""
+        parts = name.split(".")
+        try:
+            found = PathFinder.find_spec(parts[0], [folder]) or importlib.util.find_spec(parts[0])
+            for index in range(1, len(parts)):
+                if found is None or found.submodule_search_locations is None:
+                    return False
+                whole = ".".join(parts[: index + 1])
+                found = PathFinder.find_spec(whole, list(found.submodule_search_locations))
+        except (ImportError, ValueError, OSError):
+            return False
+        return found is not None
 
 
 def _stat(path: str) -> os.stat_result | None:

@@ -9,16 +9,16 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestra.bindings import Placeholder, Template, inherited
+from orchestra.bindings import inherited
 from orchestra.errors import UsageError
 from orchestra.kinds import Fill, OnDown
-from orchestra.runplan import Dependency, ObjectPlan, ProcessPlan, RunPlan, Use
-from orchestra.topology.fields import REPLICAS_MAX, KeyForm
+from orchestra.runplan import LogPlan, ObjectPlan, RunPlan
+from orchestra.topology.fields import REPLICAS_MAX, Isolation, KeyForm
 from orchestra.topology.hints import nearest_help
 from orchestra.topology.host import HostFacts
 from orchestra.topology.include import normal
 from orchestra.topology.loader import Loaded
-from orchestra.topology.model import Process
+from orchestra.topology.model import Topology
 from orchestra.topology.objectmodels import Fill as DeclaredFill
 from orchestra.topology.objectmodels import (
     Ftok,
@@ -31,9 +31,8 @@ from orchestra.topology.objectmodels import (
     SysvQueue,
     SysvSemaphore,
 )
-from orchestra.topology.signals import NUMBERS
-
-_ABSOLUTE = ("name", "path")  # fields whose values start with a slash
+from orchestra.topology.processmodels import Log
+from orchestra.topology.processplans import awaited, number_of, process_plan, watched
 
 
 def compile_plan(
@@ -45,12 +44,16 @@ def compile_plan(
     scale: Mapping[str, int] | None = None,
     only: Sequence[str] = (),
     python_path: str = "",
+    isolation: str | None = None,
+    keep_going: bool = False,
 ) -> RunPlan:
     """Return the plan of one run.
 
-    `scale` overrides `replicas`; `only` names the processes to start, which brings along what they depend on and
-    leaves out objects that none of them uses. Raises UsageError for a name that no process has, or a user, group or
-    ftok file that is gone since the checks.
+    `scale` overrides `replicas`, `isolation` what the file says; `only` names the processes to start, which brings
+    along what they wait for (both also with `autostart: false`) and leaves out objects that none of them has to do
+    with. With `keep_going`, a failure stops dependants only where the file does not say what it means. Raises
+    UsageError for a name that no process has, an isolation that there is not, or a user, group or file that is gone
+    since the checks.
     """
     topology = loaded.topology
     scale = dict(scale or {})
@@ -61,9 +64,15 @@ def compile_plan(
     for name, count in scale.items():
         if not 1 <= count <= REPLICAS_MAX:
             raise UsageError(f"{name} cannot have {count} replicas: from 1 to {REPLICAS_MAX}")
-    selected = with_dependencies(only, topology.processes) if only else list(topology.processes)
-    processes = tuple(_process(name, topology.processes[name], loaded, scale.get(name)) for name in selected)
-    used = {use.object for process in processes for use in process.uses}
+    if isolation is not None and isolation not in list(Isolation):
+        raise UsageError(f"there is no isolation `{isolation}`", hint=f"One of {', '.join(Isolation)}.")
+    selected = with_dependencies(only, topology) if only else list(topology.processes)
+    processes = tuple(
+        process_plan(name, loaded, host, replicas=scale.get(name), keep_going=keep_going) for name in selected
+    )
+    if only:  # what was asked for starts, and what it waits for has to
+        processes = tuple(item._replace(autostart=True) for item in processes)
+    used = {key for name in selected for key in watched(name, topology)}
     objects = tuple(
         _object(section, key, item, loaded, host)
         for section, key, item in topology.objects()
@@ -79,10 +88,19 @@ def compile_plan(
         environment=inherited(environment),
         description=topology.description,
         python_path=python_path,
+        isolation=isolation or topology.isolation.value,
+        undeclared=topology.undeclared.value,
+        log=_log(topology.log),
     )
 
 
-def with_dependencies(names: Sequence[str], processes: Mapping[str, Process]) -> list[str]:
+def _log(log: Log) -> LogPlan:
+    if log.rotate is None:
+        return LogPlan(raw=log.raw)
+    return LogPlan(rotate_size=log.rotate.size, keep=log.rotate.keep, raw=log.raw)
+
+
+def with_dependencies(names: Sequence[str], topology: Topology) -> list[str]:
     """Return the named processes and all that they wait for, in the order of the file."""
     wanted: set[str] = set()
     rest = list(names)
@@ -90,8 +108,8 @@ def with_dependencies(names: Sequence[str], processes: Mapping[str, Process]) ->
         name = rest.pop()
         if name not in wanted:
             wanted.add(name)
-            rest.extend(processes[name].depends_on)
-    return [name for name in processes if name in wanted]
+            rest.extend(awaited(name, topology))
+    return [name for name in topology.processes if name in wanted]
 
 
 # --- objects ---------------------------------------------------------------------------------------------------
@@ -103,10 +121,11 @@ def _object(section: str, key: str, item: IpcObject, loaded: Loaded, host: HostF
     if isinstance(item, Owned):
         fields |= {
             "mode": item.mode,
-            "owner": _number(item.owner, host.uid_of, "user"),
-            "group": _number(item.group, host.gid_of, "group"),
+            "owner": number_of(item.owner, host.uid_of, "user"),
+            "group": number_of(item.group, host.gid_of, "group"),
             "on_down": item.on_down,
             "external": item.external,
+            "made_by": item.made_by or "",
         }
     else:
         fields["on_down"] = OnDown.REMOVE
@@ -122,8 +141,8 @@ def _object(section: str, key: str, item: IpcObject, loaded: Loaded, host: HostF
 
 
 def _shape(item: IpcObject, folder: str) -> dict[str, Any]:
-    """Return the numbers that describe an object; of an external one only those that the file gives."""
-    external = bool(getattr(item, "external", False))
+    """Return the numbers that describe an object; of one that others make only those that the file gives."""
+    external = item.foreign
     given = item.model_fields_set
     if isinstance(item, PosixQueue):
         return {
@@ -133,7 +152,8 @@ def _shape(item: IpcObject, folder: str) -> dict[str, Any]:
     if isinstance(item, SysvQueue):
         return {"capacity": item.bytes_held}
     if isinstance(item, Segment):
-        return {"size": item.size, "fill": _fill(item, folder)}
+        pages = getattr(item, "huge_pages", None)
+        return {"size": item.size, "fill": _fill(item, folder), "huge_pages": pages, "lock": item.lock}
     if isinstance(item, PosixSemaphore):
         return {"values": (item.value,) if "value" in given or not external else ()}
     if isinstance(item, SysvSemaphore):
@@ -162,57 +182,3 @@ def _ipc_key(item: SysvObject, folder: str, host: HostFacts) -> int | None:
             raise UsageError(f"ftok makes the key 0 of {path}, which is IPC_PRIVATE", hint="Choose another project.")
         return key
     return item.key
-
-
-def _number(wanted: int | str | None, look: Any, what: str) -> int | None:
-    if wanted is None or isinstance(wanted, int):
-        return wanted
-    found: int | None = look(wanted)
-    if found is None:
-        raise UsageError(f"this host has no {what} `{wanted}`")
-    return found
-
-
-# --- processes -------------------------------------------------------------------------------------------------
-
-
-def _process(name: str, process: Process, loaded: Loaded, replicas: int | None) -> ProcessPlan:
-    folder = loaded.marks.folder(("processes", name))
-    command = process.command
-    if process.directory is not None:
-        # Where the working folder is another one, a relative program would be looked for there.
-        command = (_program(command[0], folder), *command[1:])
-    return ProcessPlan(
-        name=name,
-        command=command,
-        directory=absolute(process.directory or (), folder),
-        environment=tuple(process.environment.items()),
-        uses=tuple(Use(key, access) for key, access in process.uses.items()),
-        replicas=replicas or process.replicas,
-        service=process.service,
-        success=process.success,
-        depends_on=tuple(Dependency(other, condition.value) for other, condition in process.depends_on.items()),
-        stop_signal=NUMBERS[process.stop.signal],
-        grace=process.stop.grace,
-        escalate=process.escalate.value,
-        extra=copy.deepcopy(dict(process.extensions)),
-    )
-
-
-def _program(template: Template, folder: str) -> Template:
-    has_slash = any("/" in part for part in template if isinstance(part, str))
-    return absolute(template, folder) if has_slash else template
-
-
-def absolute(template: Template, folder: str) -> Template:
-    """Return a path that counts from `folder`; a placeholder of a name or path at its start is absolute already."""
-    if not template:
-        return (folder,)
-    first = template[0]
-    if isinstance(first, Placeholder):
-        return template if first.field in _ABSOLUTE else (f"{folder.rstrip('/')}/", *template)
-    if len(template) == 1:
-        return (normal(first, folder),)
-    if first.startswith("/"):
-        return template
-    return (f"{folder.rstrip('/')}/{first}", *template[1:])

@@ -18,6 +18,8 @@ from orchestra.topology.interpolation import SECTIONS
 from orchestra.topology.keys import EXTENSIONS
 from orchestra.topology.model import Process, Topology
 from orchestra.topology.nodes import read_plain
+from orchestra.topology.processmodels import Dependency, Limit, Ready, Rotate, StdinFile, Stop
+from orchestra.topology.processvalues import UNLIMITED
 
 Path = tuple[str | int, ...]
 Comment = Callable[[Path], str]
@@ -71,16 +73,24 @@ class _Writer:
         return found
 
     def field(self, item: Closed, name: str, value: Any) -> Any:
-        if name == "mode":
+        if name in ("mode", "umask"):
             return Octal(value)
         if name == "key" and type(value) is int:
             return Hexadecimal(value)
-        if isinstance(item, Process) and name == "command":
-            return [self.template(word) for word in value]
-        if isinstance(item, Process) and name == "directory":
-            return self.template(value)
+        if isinstance(item, Process | Stop | Ready) and name in ("command", "exec"):
+            return [self.template(word) for word in value or ()]
+        if isinstance(item, Process | StdinFile | Ready) and name in ("directory", "file", "unix"):
+            return None if value is None else self.template(value)
         if isinstance(item, Process) and name == "environment":
             return {key: self.template(text) for key, text in value.items()}
+        if isinstance(item, Process) and name == "arguments":
+            return _escaped(dict(value))
+        if isinstance(item, Process) and name == "depends_on":
+            return {key: self.dependency(entry) for key, entry in value.items()}
+        if isinstance(item, Limit) and value == UNLIMITED:
+            return "unlimited"
+        if isinstance(item, Rotate) and name == "keep" and value is None:
+            return "all"
         if isinstance(item, Topology) and name in ("variables", "schema_"):
             return dict(value) if isinstance(value, Mapping) else value  # read as they stand
         return self.value(value)
@@ -99,6 +109,9 @@ class _Writer:
         if isinstance(value, float) and value.is_integer():
             return int(value)
         return value
+
+    def dependency(self, item: Dependency) -> Any:
+        return self.model(item) if item.restart else item.condition.value
 
     def template(self, template: Template) -> str:
         return "".join(self._part(part) for part in template)

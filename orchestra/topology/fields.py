@@ -13,12 +13,13 @@ from pydantic_core.core_schema import CoreSchema, no_info_plain_validator_functi
 
 from orchestra.bindings import Template
 from orchestra.kinds import Access, OnDown
-from orchestra.topology import hints, shapes, values
+from orchestra.topology import hints, processvalues, shapes, values
 from orchestra.topology.keys import EXTENSIONS
 from orchestra.topology.nodes import LeadingZero, Map, Scalar, Seq, is_nothing, plain_data
 
 WHOLE = "whole"  # code of an error between keys; the loader reports those itself, with their place
 REPLICAS_MAX = 10_000
+COUNT_MAX = processvalues.COUNT_MAX
 SEM_VALUE_MAX = 2**31 - 1  # sem_overview(7)
 
 
@@ -37,6 +38,44 @@ class Escalate(StrEnum):
     STOP_ALL = "stop-all"
     STOP_DEPENDANTS = "stop-dependants"
     IGNORE = "ignore"
+
+
+class Policy(StrEnum):
+    """When a process that has ended is started again."""
+
+    NEVER = "never"
+    ON_FAILURE = "on-failure"
+    ALWAYS = "always"
+
+
+class Output(StrEnum):
+    """What a process's output goes to."""
+
+    PIPE = "pipe"
+    LINE = "line"
+    TTY = "tty"
+
+
+class StdinWord(StrEnum):
+    """What a process reads, unless it is a file."""
+
+    NULL = "null"
+    INHERIT = "inherit"
+
+
+class Isolation(StrEnum):
+    """Whose kernel objects a run, or a process, sees."""
+
+    HOST = "host"
+    PRIVATE = "private"
+
+
+class Undeclared(StrEnum):
+    """What happens to objects that a run's processes made and nobody declared."""
+
+    REPORT = "report"
+    REMOVE = "remove"
+    FAIL = "fail"
 
 
 class KeyForm(StrEnum):
@@ -128,6 +167,26 @@ ConditionWord = Annotated[
 Messages = Annotated[int, Typed(values.whole(1, 65536), shapes.whole(1, 65536))]
 SemaphoreValue = Annotated[int, Typed(values.whole(0, SEM_VALUE_MAX), shapes.whole(0, SEM_VALUE_MAX))]
 Replicas = Annotated[int, Typed(values.whole(1, REPLICAS_MAX), shapes.whole(1, REPLICAS_MAX))]
+Count = Annotated[int, Typed(values.whole(0, COUNT_MAX), shapes.whole(0, COUNT_MAX))]
+LimitNumber = Annotated[int, Typed(processvalues.read_limit, shapes.LIMIT)]
+FunctionName = Annotated[str, Typed(processvalues.read_function, shapes.FUNCTION)]
+Scheduler = Annotated[str, Typed(processvalues.read_scheduler, shapes.SCHEDULER)]
+Nice = Annotated[int, Typed(values.whole(-20, 19), shapes.whole(-20, 19))]
+Arguments = Annotated[
+    Mapping[str, Any], Typed(lambda value: frozen(processvalues.read_arguments(value)), shapes.ARGUMENTS)
+]
+Files = Annotated[tuple[str, ...], Typed(processvalues.read_files, shapes.FILES)]
+OutputWord = Annotated[
+    Output, Typed(values.choice(Output, "kind of output", hints.OUTPUT), shapes.words(*(item.value for item in Output)))
+]
+IsolationWord = Annotated[
+    Isolation,
+    Typed(values.choice(Isolation, "isolation", hints.ISOLATION), shapes.words(*(item.value for item in Isolation))),
+]
+UndeclaredWord = Annotated[
+    Undeclared,
+    Typed(values.choice(Undeclared, "way to treat them"), shapes.words(*(item.value for item in Undeclared))),
+]
 ExtensionsField = Annotated[Mapping[str, Any], AfterValidator(frozen)]
 
 

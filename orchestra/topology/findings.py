@@ -9,16 +9,32 @@ from pydantic import BaseModel, ValidationError
 
 from orchestra.errors import Problem
 from orchestra.topology import hints
-from orchestra.topology.fields import WHOLE, Contradiction
+from orchestra.topology.fields import WHOLE, Closed, Contradiction
 from orchestra.topology.interpolation import SECTIONS, dotted
 from orchestra.topology.keys import EXTENSIONS
 from orchestra.topology.marks import Marks, Path
-from orchestra.topology.model import Process, Stop, Topology
+from orchestra.topology.model import Process, Topology
 from orchestra.topology.nodes import Map, Scalar, is_nothing
-from orchestra.topology.objectmodels import IN_WORDS, OBJECT_MODELS, Fill, Ftok, IpcObject, default_family
+from orchestra.topology.objectmodels import IN_WORDS, OBJECT_MODELS, Fill, Ftok, default_family
+from orchestra.topology.processmodels import (
+    Bounds,
+    Dependency,
+    EachCpus,
+    Limit,
+    Log,
+    Ready,
+    Restart,
+    Rotate,
+    StdinFile,
+    Stop,
+    ValueBounds,
+    Waiting,
+)
 from orchestra.topology.values import QUIET, described
 
 _TAGS = frozenset({"value", "mapping"})  # of unions; the file does not have them
+# Where they stand in a process: behind so many parts of the path, below these keys.
+_TAGGED = {"restart": 3, "stdin": 3, "cpu_affinity": 3, "depends_on": 4, "limits": 4, "wait_for": 5}
 
 
 def findings(error: ValidationError, marks: Marks) -> list[Problem]:
@@ -42,6 +58,10 @@ def path_of(location: tuple[str | int, ...]) -> Path:
         parts.pop()
     if len(parts) > 3 and parts[0] in SECTIONS and parts[2] in ("key", "fill") and parts[3] in _TAGS:
         del parts[3]
+    if len(parts) > 3 and parts[0] == "processes":
+        tag = _TAGGED.get(str(parts[2]), len(parts))
+        if len(parts) > tag and parts[tag] in _TAGS:
+            del parts[tag]
     return tuple(parts)
 
 
@@ -88,7 +108,11 @@ def _missing(path: Path, marks: Marks) -> Problem:
     name = str(path[-1])
     known = {
         ("version",): "Start the file with `version: 1`.",
-        ("command",): "Write `command: [program, argument]`.",
+        ("condition",): "Write `{condition: ready}`, or just `ready`.",
+        ("policy",): "Write `policy: on-failure`.",
+        ("each",): "Write `{each: [0, 1]}`, or a list for all replicas.",
+        ("file",): "Write `{file: ./input}`.",
+        ("size",): "Write `size: 64MiB`.",
         ("path",): "Write `path: ./file`.",
     }
     hint = known.get((name,), "")
@@ -151,8 +175,10 @@ def model_at(location: tuple[str | int, ...]) -> tuple[type[BaseModel], Mapping[
     """Return the model that reads a mapping, and the foreign words of that place."""
     if not location:
         return Topology, hints.TOP
+    if location[0] == "log":
+        return (Rotate if "rotate" in location else Log), hints.LOG
     if location[0] == "processes":
-        return (Stop, hints.STOP) if "stop" in location[2:] else (Process, hints.PROCESS)
+        return _model_in_process(location[2:])
     section = str(location[0])
     if "key" in location[3:]:
         return Ftok, {}
@@ -160,6 +186,26 @@ def model_at(location: tuple[str | int, ...]) -> tuple[type[BaseModel], Mapping[
         return Fill, {}
     family = str(location[2]) if len(location) > 2 else default_family(section)
     return OBJECT_MODELS[section][family], hints.OBJECT[section]
+
+
+def _model_in_process(location: tuple[str | int, ...]) -> tuple[type[BaseModel], Mapping[str, str]]:
+    models: dict[str, tuple[type[BaseModel], Mapping[str, str]]] = {
+        "stop": (Stop, hints.STOP),
+        "ready": (Ready, hints.READY),
+        "restart": (Restart, hints.RESTART),
+        "depends_on": (Dependency, {}),
+        "stdin": (StdinFile, {}),
+        "cpu_affinity": (EachCpus, {}),
+        "limits": (Limit, {}),
+    }
+    if not location:
+        return Process, hints.PROCESS
+    if location[0] == "wait_for":
+        inner = location[2] if len(location) > 2 else ""
+        if inner == "":
+            return Waiting, hints.WAITING
+        return (ValueBounds if inner == "value" else Bounds), hints.BOUNDS
+    return models.get(str(location[0]), (Process, hints.PROCESS))
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:
@@ -214,6 +260,31 @@ def contradictions(marks: Marks) -> list[Problem]:
                 found += _object_contradictions((section, key), section, node, marks)
             elif is_nothing(node):
                 found += _of(OBJECT_MODELS[section][default_family(section)], (), (section, key), marks, external=False)
+    processes = marks.root.get("processes")
+    for name, node in processes.items() if isinstance(processes, Map) else ():
+        if isinstance(node, Map):
+            found += _process_contradictions(("processes", name), node, marks)
+        elif is_nothing(node):
+            found += _of(Process, (), ("processes", name), marks, external=False)
+    return found
+
+
+def _process_contradictions(path: Path, node: Map, marks: Marks) -> list[Problem]:
+    found = _of(Process, node.keys(), path, marks, external=False)
+    if isinstance(node.get("ready"), Map):
+        found += _of(Ready, node["ready"].keys(), (*path, "ready"), marks, external=False)
+    waits, limits = node.get("wait_for"), node.get("limits")
+    for subject, item in waits.items() if isinstance(waits, Map) else ():
+        if not isinstance(item, Map):
+            continue
+        where = (*path, "wait_for", subject)
+        found += _of(Waiting, item.keys(), where, marks, external=False)
+        for what in ("messages", "attached", "value"):
+            if isinstance(item.get(what), Map):
+                found += _of(Bounds, item[what].keys(), (*where, what), marks, external=False)
+    for limit, item in limits.items() if isinstance(limits, Map) else ():
+        if isinstance(item, Map):
+            found += _of(Limit, item.keys(), (*path, "limits", limit), marks, external=False)
     return found
 
 
@@ -232,9 +303,7 @@ def _object_contradictions(path: Path, section: str, node: Map, marks: Marks) ->
     return found
 
 
-def _of(
-    model: type[IpcObject | Fill], given: Collection[str], path: Path, marks: Marks, *, external: bool
-) -> list[Problem]:
+def _of(model: type[Closed], given: Collection[str], path: Path, marks: Marks, *, external: bool) -> list[Problem]:
     found: list[Contradiction] = model.contradictions(given, external=external)
     return [
         marks.problem(

@@ -21,8 +21,10 @@ _EFFORT_LIKELY = 10  # what one that difflib compares costs of that
 _effort: ContextVar[int | None] = ContextVar("_effort", default=None)
 
 _NO_CONTAINER = "Processes run on this host as they are: there is no image to pull or mount into."
-_NO_RESTART = "A process is started once; `escalate` says what its failure means for the others."
-_AS_CALLER = "A process runs as whoever starts it, with the same limits; `command: [env, …]` can change that."
+_RESTART = "When it is started again is `restart: never | on-failure | always`."
+_READY = "How it says that it is ready is `ready:`, such as `{notify: true}`, `{exec: [./check]}` or `{tcp: 8080}`."
+_LIMITS = "Resource limits are `limits: {nofile: 1024}`, by the names of setrlimit(2)."
+_CAPABILITIES = "Capabilities are not set here: a process has those of `user`."
 _ONE_RUN = "Start order is `depends_on: {other: completed}`: started, ready, completed or ended."
 
 # What people write at the top of a file.
@@ -61,12 +63,13 @@ TOP = {
     "schema": "The schema of the file is `$schema:`, the version of the format `version: 1`.",
     "apiVersion": "The version of the format is `version: 1`.",
     "kind": "A topology has no kind; start with `version: 1`.",
-    "restart": _NO_RESTART,
-    "isolation": "Objects and processes live in the caller's namespaces, as if started by hand.",
-    "output": "What processes print goes to the run's log: `orchestra logs`.",
-    "log": "What processes print goes to the run's log: `orchestra logs`.",
-    "logging": "What processes print goes to the run's log: `orchestra logs`.",
-    "env_file": "Values for `${…}` go under `variables:` or come with --set.",
+    "restart": "Restarting belongs to a process: `restart: on-failure`.",
+    "logging": "How the log is kept is `log: {rotate: {size: 64MiB, keep: all}, raw: false}`.",
+    "logs": "How the log is kept is `log: {rotate: {size: 64MiB, keep: all}, raw: false}`.",
+    "env_file": "Files of variables belong to a process: `env_file:`. Values for `${…}` go under `variables:`.",
+    "sandbox": "Kernel objects of its own gives a run `isolation: private`.",
+    "namespace": "Kernel objects of its own gives a run `isolation: private`.",
+    "ipc": "Kernel objects of its own gives a run `isolation: private`.",
 }
 
 # What people write in a process.
@@ -84,14 +87,18 @@ PROCESS = {
     "run": "The program and its arguments are `command:`.",
     "argv": "The program and its arguments are `command:`.",
     "args": "Arguments follow the program in `command:`.",
-    "arguments": "Arguments follow the program in `command:`.",
     "entrypoint": "The program and its arguments are `command:`.",
     "script": "The program and its arguments are `command:`; for shell text write [sh, -c, '…'].",
     "shell": "No shell runs the command; for shell text write `command: [sh, -c, '…']`.",
     "env": "Variables of a process are `environment:`.",
     "environ": "Variables of a process are `environment:`.",
     "Environment": "Variables of a process are `environment:`.",
-    "env_file": "Variables of a process are `environment:`; the caller's environment is passed on as well.",
+    "envfile": "Files of variables are `env_file:`.",
+    "EnvironmentFile": "Files of variables are `env_file:`.",
+    "kwargs": "Arguments of a function are `arguments: {name: value}`.",
+    "callable": "A function is `function: module:name`.",
+    "target": "A function is `function: module:name`.",
+    "interpreter": "The interpreter of a function is `python:`.",
     "needs": "Objects are `uses:`, the order of start is `depends_on:`.",
     "requires": "Objects are `uses:`, the order of start is `depends_on:`.",
     "after": _ONE_RUN,
@@ -122,27 +129,55 @@ PROCESS = {
     "stop_grace_period": "Write `stop: {signal: SIGTERM, grace: 5s}`.",
     "stopwaitsecs": "Write `stop: {signal: SIGTERM, grace: 5s}`.",
     "shutdown": "Write `stop: {signal: SIGTERM, grace: 5s}`.",
-    "healthcheck": "A process counts as ready when it runs. To wait for work to be done, depend on `completed`.",
-    "readiness_probe": "A process counts as ready when it runs. To wait for work to be done, depend on `completed`.",
-    "liveness_probe": "A process counts as ready when it runs. To wait for work to be done, depend on `completed`.",
-    "ready": "A process counts as ready when it runs. To wait for work to be done, depend on `completed`.",
-    "restart": _NO_RESTART,
-    "autorestart": _NO_RESTART,
-    "restart_policy": _NO_RESTART,
-    "availability": _NO_RESTART,
+    "healthcheck": _READY,
+    "health_check": _READY,
+    "readiness": _READY,
+    "readiness_probe": _READY,
+    "readinessProbe": _READY,
+    "startup_probe": _READY,
+    "liveness_probe": "A process that must show that it lives has `watchdog: 1s` and sends WATCHDOG=1.",
+    "livenessProbe": "A process that must show that it lives has `watchdog: 1s` and sends WATCHDOG=1.",
+    "WatchdogSec": "A process that must show that it lives has `watchdog: 1s` and sends WATCHDOG=1.",
+    "notify": _READY,
+    "autorestart": _RESTART,
+    "restart_policy": _RESTART,
+    "Restart": _RESTART,
+    "RestartSec": "Pauses between restarts are `restart: {policy: on-failure, delay: 200ms, max_delay: 10s}`.",
+    "restart_sec": "Pauses between restarts are `restart: {policy: on-failure, delay: 200ms, max_delay: 10s}`.",
+    "startretries": "How often is `restart: {policy: on-failure, limit: 5, within: 60s}`.",
+    "max_restarts": "How often is `restart: {policy: on-failure, limit: 5, within: 60s}`.",
+    "retries": "How often is `restart: {policy: on-failure, limit: 5, within: 60s}`.",
+    "availability": _RESTART,
     "on_failure": "What a failure means for the others is `escalate: stop-all | stop-dependants | ignore`.",
-    "user": _AS_CALLER,
-    "group": _AS_CALLER,
-    "umask": _AS_CALLER,
-    "nice": _AS_CALLER,
-    "limits": _AS_CALLER,
-    "ulimits": _AS_CALLER,
-    "stdin": "A process reads nothing: its standard input is /dev/null. Connect processes with `pipes:`.",
-    "stdin_open": "A process reads nothing: its standard input is /dev/null. Connect processes with `pipes:`.",
-    "output": "Output goes to the run's log: `orchestra logs`.",
-    "function": "A process runs a program: `command: [python3, -c, 'from module import function; function()']`.",
-    "wait_for": _ONE_RUN,
-    "autostart": "Every process starts; to start some of them, name them: `orchestra up FILE PROCESS`.",
+    "uid": "Whom a process runs as is `user:`, a name or a number.",
+    "gid": "The group of a process is `group:`, a name or a number.",
+    "User": "Whom a process runs as is `user:`.",
+    "Group": "The group of a process is `group:`.",
+    "group_add": "A process has the groups of its `user`.",
+    "priority": "How urgent it is says `nice:`, or `scheduler: fifo:80`.",
+    "niceness": "How urgent it is says `nice:`, from -20 to 19.",
+    "sched": "The scheduling policy is `scheduler:`, such as fifo:80.",
+    "cpus": "Processors are `cpu_affinity: [0, 1]`, or `{each: [0, 1]}` for one a replica.",
+    "cpuset": "Processors are `cpu_affinity: [0, 1]`, or `{each: [0, 1]}` for one a replica.",
+    "affinity": "Processors are `cpu_affinity: [0, 1]`, or `{each: [0, 1]}` for one a replica.",
+    "ulimit": _LIMITS,
+    "ulimits": _LIMITS,
+    "rlimits": _LIMITS,
+    "rlimit": _LIMITS,
+    "LimitNOFILE": _LIMITS,
+    "mem_limit": "Memory of one process is `limits: {as: 1GiB}`.",
+    "cap_add": _CAPABILITIES,
+    "cap_drop": _CAPABILITIES,
+    "capabilities": _CAPABILITIES,
+    "privileged": _CAPABILITIES,
+    "stdin_open": "The caller's standard input gives `stdin: inherit`, a file `stdin: {file: ./input}`.",
+    "input": "Standard input is `stdin: null | inherit | {file: ./input}`.",
+    "tty": "A terminal for its output gives `output: tty`.",
+    "wait": "What must hold of an object before it starts is `wait_for: {jobs: {messages: {min: 1}}}`.",
+    "disabled": "A process that starts only when it is asked for has `autostart: false`.",
+    "enabled": "A process that starts only when it is asked for has `autostart: false`.",
+    "profiles": "A process that starts only when it is asked for has `autostart: false`.",
+    "ipc": "A process that reaches only what it inherits has `isolation: private`.",
     "expect": "What counts as success is `success: [0, …]`.",
     "image": f"Name a program in `command:`. {_NO_CONTAINER}",
     "build": f"Build with a process that others depend on by `completed`. {_NO_CONTAINER}",
@@ -155,7 +190,7 @@ PROCESS = {
     "stdout": "Output goes to the run's log: `orchestra logs`.",
     "stderr": "Output goes to the run's log: `orchestra logs`.",
     "logging": "Output goes to the run's log: `orchestra logs`.",
-    "log": "Output goes to the run's log: `orchestra logs`.",
+    "log": "Output goes to the run's log: `orchestra logs`. How that is kept says `log:` at the top of the file.",
 }
 
 _MODE = "Permissions are `mode: 0o600`."
@@ -180,7 +215,9 @@ _COMMON = {
     "ftok": "An ftok key is `key: {path: ./file, project: A}`.",
     "readers": "Who uses an object is said by the process: `uses: {object: read}`.",
     "writers": "Who uses an object is said by the process: `uses: {object: write}`.",
-    "made_by": "Objects are made before the first process starts; one that others make is `external: true`.",
+    "maker": "The process that makes it is `made_by:`.",
+    "created_by": "The process that makes it is `made_by:`.",
+    "creator": "The process that makes it is `made_by:`.",
 }
 
 # What people write in an object, by section.
@@ -209,6 +246,10 @@ OBJECT = {
         "content": "The first content is `fill: zeros | {text: …} | {hex: …} | {file: …}`.",
         "init": "The first content is `fill: zeros | {text: …} | {hex: …} | {file: …}`.",
         "initial": "The first content is `fill: zeros | {text: …} | {hex: …} | {file: …}`.",
+        "hugepages": "Huge pages are `huge_pages: 2MiB`.",
+        "hugetlb": "Huge pages are `huge_pages: 2MiB`.",
+        "mlock": "Memory that is never swapped out has `lock: true`.",
+        "locked": "Memory that is never swapped out has `lock: true`.",
         "file": "A mapped file is `family: file` with `path:`; first content is `fill: {file: …}`.",
     },
     "semaphores": {
@@ -229,7 +270,51 @@ STOP = {
     "timeout": "The time between the signal and SIGKILL is `grace:`.",
     "wait": "The time between the signal and SIGKILL is `grace:`.",
     "grace_period": "The time between the signal and SIGKILL is `grace:`.",
-    "command": "A process is stopped by a signal: `signal:`.",
+    "exec": "A command that stops it is `command:`.",
+}
+
+READY = {
+    "port": "A port is `tcp:`.",
+    "http": "Ask by a command: `exec: [curl, -sf, …]`; that a port is open shows `tcp:`.",
+    "http_get": "Ask by a command: `exec: [curl, -sf, …]`; that a port is open shows `tcp:`.",
+    "command": "A command that exits with 0 is `exec:`.",
+    "test": "A command that exits with 0 is `exec:`.",
+    "socket": "A socket is `unix:`, a port `tcp:`.",
+    "regex": "A regular expression in its output is `log:`.",
+    "pattern": "A regular expression in its output is `log:`.",
+    "file": "A file can be asked for: `exec: [test, -e, ./file]`; an object of this topology is `exists:`.",
+    "sd_notify": "READY=1 at $NOTIFY_SOCKET is `notify: true`.",
+    "interval": "Probes start at 20 ms apart and slow down by themselves.",
+    "initial_delay": "Probes start at 20 ms apart and slow down by themselves.",
+    "retries": "How long it may take is `timeout:`.",
+}
+
+RESTART = {
+    "condition": "When it is started again is `policy: never | on-failure | always`.",
+    "retries": "How often is `limit:`.",
+    "max_attempts": "How often is `limit:`.",
+    "window": "The time that `limit` counts is `within:`.",
+    "backoff": "Pauses are `delay:`, which doubles up to `max_delay:`.",
+    "jitter": "Pauses vary by 10 % by themselves.",
+}
+
+WAITING = {
+    "count": "Messages in a queue are `messages:`.",
+    "nattch": "Attachments of a segment are `attached:`.",
+    "blocked": "A process that waits for an object is `blocked_on:`.",
+    "condition": "Other processes are awaited by `depends_on:`.",
+}
+
+BOUNDS = {"at_least": "At least is `min:`.", "at_most": "At most is `max:`.", "minimum": "At least is `min:`.",
+          "maximum": "At most is `max:`.", "member": "Which semaphore of a set is `index:`."}  # fmt: skip
+
+LOG = {
+    "level": "What is shown is chosen when it is read: `orchestra logs --level`.",
+    "max_size": "Write `rotate: {size: 64MiB, keep: all}`.",
+    "max-size": "Write `rotate: {size: 64MiB, keep: all}`.",
+    "size": "Write `rotate: {size: 64MiB, keep: all}`.",
+    "max_files": "How many closed files stay is `keep:`.",
+    "count": "How many closed files stay is `keep:`.",
 }
 
 CONDITIONS = {
@@ -246,6 +331,35 @@ CONDITIONS = {
     "finished": "ended",
     "done": "completed",
     "success": "completed",
+}
+
+POLICIES = {
+    "no": "never",
+    "none": "never",
+    "off": "never",
+    "any": "always",
+    "yes": "always",
+    "unless-stopped": "always",
+    "on_failure": "on-failure",
+    "onfailure": "on-failure",
+    "failure": "on-failure",
+    "unexpected": "on-failure",
+    "on-abnormal": "on-failure",
+    "on-abort": "on-failure",
+}
+
+OUTPUT = {"log": "pipe", "file": "pipe", "pty": "tty", "terminal": "tty", "unbuffered": "line", "stdbuf": "line"}
+STDIN = {"/dev/null": "null", "none": "null", "tty": "inherit", "true": "inherit", "false": "null"}
+ISOLATION = {"none": "host", "false": "host", "true": "private", "namespace": "private", "container": "private"}
+
+# Names of limits that are not the kernel's.
+LIMITS = {
+    "open_files": "Open descriptors are `nofile`.",
+    "files": "Open descriptors are `nofile`.",
+    "mem": "Memory is `as`, all of the address space, or `data`.",
+    "memory": "Memory is `as`, all of the address space, or `data`.",
+    "processes": "Processes of the user are `nproc`.",
+    "locks": "Linux has no such limit any more.",
 }
 
 ACCESS = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from orchestra.kinds import Account
+
 
 class HostFacts(Protocol):
     """Facts about files and users. Nothing here raises: what cannot be told is None or False."""
@@ -34,3 +36,15 @@ class HostFacts(Protocol):
 
     def gid_of(self, name: str) -> int | None:
         """Return the number of a group."""
+
+    def account(self, user: int | str) -> Account | None:
+        """Return a user by number or name; None when the user database has none."""
+
+    def own_uid(self) -> int:
+        """Return the effective user id of this process."""
+
+    def own_gid(self) -> int:
+        """Return the effective group id of this process."""
+
+    def module(self, name: str, folder: str) -> bool:
+        """Whether Python, started by us, would find a module: in `folder` first. Imports nothing."""

@@ -20,7 +20,16 @@ from orchestra.topology.words import SplitError, closing_brace, split
 SECTIONS = ("queues", "segments", "semaphores", "pipes")
 RESERVED = ("cwd", "replica")  # names of ours, so no variable may have them
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LATE_KEYS = ("command", "environment", "directory")  # where placeholders may stand
+# Where placeholders may stand in a process; a key alone stands for all below it.
+_LATE_KEYS: tuple[tuple[str, ...], ...] = (
+    ("command",), ("environment",), ("directory",), ("ready", "exec"), ("ready", "unix"), ("stop", "command"),
+    ("stdin", "file"),
+)  # fmt: skip
+_COMMANDS: tuple[tuple[str, ...], ...] = (("command",), ("ready", "exec"), ("stop", "command"))
+_LATE_HINT = (
+    "It may stand in `command`, `environment`, `directory`, `ready: {exec, unix}`, `stop: {command}` and "
+    "`stdin: {file}` of a process."
+)
 
 
 class Unresolved(ValueError):
@@ -191,8 +200,7 @@ def _placeholder(inner: str, token: str) -> tuple[str, str, str]:
 def _late(placeholder: Placeholder, token: str, late: bool) -> Placeholder:
     if not late:
         message = f"`{token}` is known only when a process starts"
-        hint = "It may stand in `command`, `environment` and `directory` of a process."
-        raise Unresolved("bad_placeholder", message, hint, token)
+        raise Unresolved("bad_placeholder", message, _LATE_HINT, token)
     return placeholder
 
 
@@ -229,15 +237,22 @@ class Interpolator:
     def _process(self, process: object, path: tuple[str | int, ...]) -> None:
         if not isinstance(process, Map):
             return self._plain(process, path)
-        for key, node in list(process.items()):
-            if key == "command" and isinstance(node, Scalar) and not node.template:
-                process[key] = self._split(node, (*path, key))
-            if key in _LATE_KEYS:
-                for where, scalar in _scalars(process[key], (*path, key)):
-                    self.scalar(scalar, where, late=True)
-            else:
-                self._plain(node, (*path, key))
+        self._parts(process, path, ())
         return None
+
+    def _parts(self, node: Map, path: tuple[str | int, ...], below: tuple[str, ...]) -> None:
+        """Fill in the keys of a process, or of a mapping in it that has keys of both sorts."""
+        for key, item in list(node.items()):
+            at = (*below, key)
+            if at in _COMMANDS and isinstance(item, Scalar) and not item.template:
+                node[key] = self._split(item, (*path, key))
+            if at in _LATE_KEYS:
+                for where, scalar in _scalars(node[key], (*path, key)):
+                    self.scalar(scalar, where, late=True)
+            elif not below and isinstance(item, Map) and any(late[0] == key for late in _LATE_KEYS):
+                self._parts(item, (*path, key), at)
+            else:
+                self._plain(item, (*path, key))
 
     def _plain(self, node: object, path: tuple[str | int, ...]) -> None:
         for where, scalar in _scalars(node, path):
@@ -284,9 +299,8 @@ class Interpolator:
         if late:
             self._note(scalar, path)
         else:
-            hint = "It may stand in `command`, `environment` and `directory` of a process."
             message = "a placeholder is known only when a process starts"
-            self.problems.append(scalar.place.problem("bad_placeholder", dotted(path), message, hint))
+            self.problems.append(scalar.place.problem("bad_placeholder", dotted(path), message, _LATE_HINT))
 
     def _note(self, scalar: Scalar, path: tuple[str | int, ...]) -> None:
         for section, key, wanted in self._kept[id(scalar)]:

@@ -6,7 +6,7 @@ checked for form here; `references.py` and `rules.py` look at the file as a whol
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -16,22 +16,34 @@ from orchestra.kinds import Access
 from orchestra.topology import shapes, values
 from orchestra.topology.fields import (
     AccessWord,
+    Arguments,
     Bool,
-    Closed,
     Command,
     Condition,
-    ConditionWord,
+    Contradiction,
     Directory,
-    Duration,
     Escalate,
     EscalateWord,
     Extensible,
+    Files,
+    FunctionName,
+    Isolation,
+    IsolationWord,
+    Mode,
+    Nice,
+    Output,
+    OutputWord,
+    Owner,
     Path,
+    Policy,
     Replicas,
-    Signal,
+    Scheduler,
+    StdinWord,
     SuccessItem,
     Text,
     Typed,
+    Undeclared,
+    UndeclaredWord,
     Value,
     empty_if_nothing,
     frozen,
@@ -41,6 +53,19 @@ from orchestra.topology.interpolation import SECTIONS
 from orchestra.topology.keys import check_environment, check_key, check_object_key, check_variable
 from orchestra.topology.nodes import Scalar, is_nothing
 from orchestra.topology.objectmodels import AnyPipe, AnyQueue, AnySegment, AnySemaphore, IpcObject
+from orchestra.topology.processmodels import (
+    CONDITIONS,
+    AnyCpus,
+    AnyDependency,
+    AnyRestart,
+    AnyStdin,
+    Limits,
+    Log,
+    Ready,
+    Restart,
+    Stop,
+    Waiting,
+)
 from orchestra.topology.values import described, fault, read_text
 
 Key = Annotated[str, AfterValidator(check_key)]
@@ -95,30 +120,7 @@ def _nothing_or_quiet(value: Any) -> Any:
     return empty_if_nothing(value)
 
 
-def _condition_form(value: Any) -> Any:
-    """`{condition: ready}` is the long form of `ready`."""
-    if not isinstance(value, Mapping):
-        return value
-    if "condition" not in value:
-        raise fault("missing_key", "`condition` is missing", "Write `{condition: ready}`, or just `ready`.")
-    for key in value:
-        if key != "condition":
-            raise fault("unknown_key", f"unknown key `{key}`", "The only key here is `condition`.", at=(key,))
-    return value["condition"]
-
-
-_CONDITIONS = shapes.words(*(item.value for item in Condition))
-_DEPENDENCY = {
-    "anyOf": [
-        _CONDITIONS,
-        {
-            "type": "object",
-            "properties": {"condition": _CONDITIONS},
-            "required": ["condition"],
-            "additionalProperties": False,
-        },
-    ]
-}
+_DEPENDENCY: dict[str, Any] = {"anyOf": [CONDITIONS, {"$ref": "#/$defs/Dependency"}]}
 _NAMES = {"type": "array", "items": shapes.TEXT, "uniqueItems": True}
 
 Uses = Annotated[
@@ -136,36 +138,84 @@ Uses = Annotated[
     ),
 ]
 DependsOn = Annotated[
-    Mapping[str, Annotated[ConditionWord, BeforeValidator(_condition_form)]],
+    Mapping[str, AnyDependency],
     AfterValidator(frozen),
     BeforeValidator(_depends_on),
-    WithJsonSchema({"anyOf": [{"type": "object", "additionalProperties": _DEPENDENCY}, _NAMES, {"type": "null"}]}),
 ]
+WaitFor = Annotated[Mapping[str, Waiting], AfterValidator(frozen), BeforeValidator(_nothing_or_quiet)]
 Environment = Annotated[Mapping[EnvironmentName, Value], AfterValidator(frozen), BeforeValidator(_nothing_or_quiet)]
 
 
-class Stop(Closed):
-    """How a process is stopped: a signal, then SIGKILL when it does not end in time."""
-
-    signal: Signal = Field(default="SIGTERM", description="The first signal.")
-    grace: Duration = Field(default=5.0, description="Time until SIGKILL.")
-
-
 class Process(Extensible):
-    """A program to start, once or in several copies."""
+    """A program to start, or a function to call, once or in several copies."""
 
-    command: Command = Field(description="Program and arguments; a string is split as a shell would, but none runs it.")
+    command: Command = Field(
+        default=(), description="Program and arguments; a string is split as a shell would, but none runs it."
+    )
+    function: FunctionName = Field(
+        default="", description="Instead of a command: a Python function, called in a child of a preloaded parent."
+    )
+    arguments: Arguments = Field(
+        default_factory=no_entries, description="Keyword arguments of the function: any values that JSON has."
+    )
+    python: Path | None = Field(default=None, description="The function's interpreter; default: orchestra's own.")
     directory: Directory | None = Field(default=None, description="Working folder; default: the file's own folder.")
     environment: Environment = Field(default_factory=no_entries, description="Variables on top of the caller's.")
+    env_file: Files = Field(
+        default=(), description="Files of NAME=value lines; a later one wins, and `environment` wins over all."
+    )
     uses: Uses = Field(default_factory=no_entries, description="Objects and access; a list means read-write.")
     replicas: Replicas = Field(default=1, description="How many copies; ${replica} counts from 1.")
     service: Bool = Field(default=False, description="Runs until stopped; the run ends when all others have ended.")
+    autostart: Bool = Field(default=True, description="false: starts only when it is asked for.")
     success: Annotated[tuple[SuccessItem, ...], Field(min_length=1)] = Field(
         default=(0,), description="Exit codes and signals that count as success."
     )
     depends_on: DependsOn = Field(default_factory=no_entries, description="Processes to wait for; a list means ready.")
-    stop: Stop = Field(default=Stop(), description="Signal and grace time.")
-    escalate: EscalateWord = Field(default=Escalate.STOP_ALL, description="What its failure means for the others.")
+    wait_for: WaitFor = Field(
+        default_factory=no_entries, description="Objects, and processes, that must be as described before it starts."
+    )
+    ready: Ready | None = Field(default=None, description="How it says that it is ready; default: when it runs.")
+    watchdog: Annotated[float, Typed(values.read_duration, shapes.DURATION)] | None = Field(
+        default=None, description="It must send WATCHDOG=1 to $NOTIFY_SOCKET at least this often, or it has failed."
+    )
+    restart: AnyRestart = Field(default=Restart(policy=Policy.NEVER), description="When it is started again.")
+    stop: Stop = Field(default=Stop(), description="Command, signal and grace time.")
+    escalate: EscalateWord = Field(
+        default=Escalate.STOP_ALL, description="What its failure, when it is not restarted, means for the others."
+    )
+    stdin: AnyStdin = Field(default=StdinWord.NULL, description="Standard input: null, inherit or {file: …}.")
+    output: OutputWord | None = Field(
+        default=None, description="What its output goes to: a pipe, one with line buffering asked for, or a terminal."
+    )
+    user: Owner | None = Field(default=None, description="Whom it runs as: a name or a number.")
+    group: Owner | None = Field(default=None, description="Its group; default: that of `user`.")
+    umask: Mode | None = Field(default=None, description="Permissions that new files do not get.")
+    nice: Nice | None = Field(default=None, description="Niceness, from -20 (most urgent) to 19.")
+    scheduler: Scheduler | None = Field(default=None, description="Scheduling policy, sched(7).")
+    cpu_affinity: AnyCpus | None = Field(default=None, description="Processors it may run on, or {each: …} a replica.")
+    limits: Limits = Field(
+        default_factory=no_entries, description="Resource limits, setrlimit(2): a number, unlimited, or {soft, hard}."
+    )
+    isolation: IsolationWord = Field(
+        default=Isolation.HOST, description="private: it reaches only objects that it inherits, or that are paths."
+    )
+
+    @classmethod
+    def contradictions(cls, given: Collection[str], *, external: bool) -> list[Contradiction]:  # noqa: ARG003
+        """A command or a function; what belongs to a function goes with one."""
+        found = []
+        if "command" in given and "function" in given:
+            message = "`command` runs a program, `function` calls a function: a process does one of them"
+            found.append(Contradiction("contradiction", message, "Keep one of them.", "function"))
+        elif "command" not in given and "function" not in given:
+            hint = "Write `command: [program, argument]`, or `function: module:name`."
+            found.append(Contradiction("missing_key", "`command` is missing", hint))
+        for key in ("arguments", "python"):
+            if key in given and "function" not in given:
+                hint = "Arguments follow the program in `command:`." if key == "arguments" else "Name it in `command:`."
+                found.append(Contradiction("contradiction", f"`{key}` belongs to a `function`", hint, key))
+        return found
 
 
 Queues = Annotated[Mapping[ObjectKey, AnyQueue], AfterValidator(frozen), BeforeValidator(_nothing_or_quiet)]
@@ -197,7 +247,15 @@ class Topology(Extensible):
     segments: Segments = Field(default_factory=no_entries, description="Shared memory.")
     semaphores: Semaphores = Field(default_factory=no_entries, description="Semaphores and semaphore sets.")
     pipes: Pipes = Field(default_factory=no_entries, description="Pipes and FIFOs.")
-    processes: Processes = Field(default_factory=no_entries, description="Programs to start.")
+    processes: Processes = Field(default_factory=no_entries, description="Programs to start, functions to call.")
+    isolation: IsolationWord = Field(
+        default=Isolation.HOST, description="private: the run has kernel objects of its own, unseen by the host."
+    )
+    output: OutputWord = Field(default=Output.PIPE, description="`output` of processes that do not say.")
+    undeclared: UndeclaredWord = Field(
+        default=Undeclared.REPORT, description="What happens to objects that processes made and nobody declared."
+    )
+    log: Log = Field(default=Log(), description="How the run's log is kept.")
 
     def objects(self) -> Iterator[tuple[str, str, IpcObject]]:
         """Yield (section, key, object) of every object, in the order of the sections and of the file."""

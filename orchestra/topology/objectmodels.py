@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from orchestra.kinds import Family, Kind, OnDown
-from orchestra.topology import shapes, values
+from orchestra.topology import processvalues, shapes, values
 from orchestra.topology.fields import (
     Bool,
     Closed,
@@ -30,6 +30,7 @@ from orchestra.topology.fields import (
     SemaphoreName,
     SemaphoreValue,
     Size,
+    Text,
     Typed,
     empty_if_nothing,
 )
@@ -91,7 +92,8 @@ FillForm = Annotated[
     ),
 ]
 
-EXTERNAL_NEVER = ("fill", "on_down", "owner", "group")
+EXTERNAL_NEVER = ("fill", "on_down", "owner", "group", "made_by", "huge_pages", "lock")
+MADE_BY_NEVER = ("fill", "owner", "group", "huge_pages", "lock")
 
 
 class IpcObject(Extensible):
@@ -101,11 +103,16 @@ class IpcObject(Extensible):
     family_name: ClassVar[Family]
     address: ClassVar[str] = ""  # the key that names it outside of a run, if it can be named
 
+    @property
+    def foreign(self) -> bool:
+        """Whether somebody else makes it: of its shape we know only what the file says."""
+        return bool(getattr(self, "external", False)) or getattr(self, "made_by", None) is not None
+
     @classmethod
     def contradictions(cls, given: Collection[str], *, external: bool) -> list[Contradiction]:
-        """An external object is addressed, used and left alone."""
+        """An external object is addressed, used and left alone; one that a process makes is not made by us."""
         if not external:
-            return []
+            return cls._made_by_another(given) if "made_by" in given else []
         found = [
             Contradiction("contradiction", f"an external object is used as it is, so `{key}` has no effect", at=key)
             for key in EXTERNAL_NEVER
@@ -114,6 +121,19 @@ class IpcObject(Extensible):
         if cls.address and cls.address not in given:
             hint = f"Give its `{cls.address}:`."
             found.append(Contradiction("missing_key", f"an external object needs a `{cls.address}`", hint, "external"))
+        return found
+
+    @classmethod
+    def _made_by_another(cls, given: Collection[str]) -> list[Contradiction]:
+        found = [
+            Contradiction("contradiction", f"its maker says what it is like, so `{key}` has no effect", at=key)
+            for key in MADE_BY_NEVER
+            if key in given
+        ]
+        if cls.address and cls.address not in given:
+            hint = f"Give the `{cls.address}:` that the program makes it with."
+            message = f"an object that a process makes needs a `{cls.address}`"
+            found.append(Contradiction("missing_key", message, hint, "made_by"))
         return found
 
 
@@ -125,6 +145,9 @@ class Owned(IpcObject):
     group: Owner | None = Field(default=None, description="Group to hand it to: a name or a number.")
     on_down: OnDownWord = Field(default=OnDown.REMOVE, description="What happens to it when the run ends.")
     external: Bool = Field(default=False, description="Made by others: checked and used, never created or removed.")
+    made_by: Text | None = Field(
+        default=None, description="The process that makes it: awaited, checked, recorded and removed as ours."
+    )
 
 
 class SysvObject(Owned):
@@ -140,9 +163,10 @@ class SysvObject(Owned):
     )
 
     @model_validator(mode="after")
-    def _external_key(self) -> Self:
-        if self.external and isinstance(self.key, KeyForm):
-            message = f"an external object cannot be found by `key: {self.key}`"
+    def _findable_key(self) -> Self:
+        if (self.external or self.made_by is not None) and isinstance(self.key, KeyForm):
+            what = "an external object" if self.external else "an object that a process makes"
+            message = f"{what} cannot be found by `key: {self.key}`"
             hint = "Give the number of its key, or ftok's path and project."
             raise values.fault("contradiction", message, hint, at=("key",))
         return self
@@ -199,12 +223,13 @@ class Segment(IpcObject):
 
     size: Size | None = Field(default=None, description="Bytes.")
     fill: FillForm | None = Field(default=None, description="The first content: zeros, {text}, {hex} or {file}.")
+    lock: Bool = Field(default=False, description="Kept in memory, never swapped out.")
 
     @classmethod
     def contradictions(cls, given: Collection[str], *, external: bool) -> list[Contradiction]:
         """A segment that we make has a size."""
         found = super().contradictions(given, external=external)
-        if "size" not in given and not external:
+        if "size" not in given and not external and "made_by" not in given:
             found.append(Contradiction("missing_key", "`size` is missing", "Write `size: 64KiB`."))
         return found
 
@@ -223,6 +248,21 @@ class Segment(IpcObject):
         return self
 
 
+Sized = TypeVar("Sized", bound=Segment)
+_HUGE = "Made of pages of this size, instead of the processor's smallest."
+HugePages = Annotated[int, Typed(processvalues.read_huge_pages, shapes.SIZE)]
+
+
+def whole_pages(item: Sized) -> Sized:
+    """Return the segment; refuse one that is not made of whole huge pages."""
+    page: int | None = getattr(item, "huge_pages", None)
+    if page is not None and item.size is not None and item.size % page:
+        better = -(-item.size // page) * page
+        message = f"{item.size} bytes are not made of whole pages of {page}"
+        raise values.fault("bad_size", message, f"Write `size: {better}`.", at=("size",))
+    return item
+
+
 class PosixSegment(Segment, Owned):
     """POSIX shared memory, shm_overview(7)."""
 
@@ -235,6 +275,12 @@ class PosixSegment(Segment, Owned):
 
 class SysvSegment(Segment, SysvObject):
     """System V shared memory, shmget(2)."""
+
+    huge_pages: HugePages | None = Field(default=None, description=_HUGE)
+
+    @model_validator(mode="after")
+    def _whole_pages(self) -> Self:
+        return whole_pages(self)
 
 
 class FileSegment(Segment, Owned):
@@ -254,6 +300,11 @@ class MemfdSegment(Segment):
     family_name: ClassVar[Family] = Family.MEMFD
 
     family: MemfdWord = Field(description="Memory without a name.")
+    huge_pages: HugePages | None = Field(default=None, description=_HUGE)
+
+    @model_validator(mode="after")
+    def _whole_pages(self) -> Self:
+        return whole_pages(self)
 
 
 class PosixSemaphore(Owned):

@@ -202,8 +202,8 @@ def services_never_end(document: Document) -> Iterator[Problem]:
     """A service ends when everything else has, so nothing can wait for its end."""
     processes = document.topology.processes
     for name, process in processes.items():
-        for other, condition in process.depends_on.items():
-            dependency = processes.get(other)
+        for other, item in process.depends_on.items():
+            dependency, condition = processes.get(other), item.condition
             if dependency is None or not dependency.service or condition not in (Condition.COMPLETED, Condition.ENDED):
                 continue
             path = ("processes", name, "depends_on", other)

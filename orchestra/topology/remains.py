@@ -15,12 +15,13 @@ from orchestra.topology.findings import path_of
 from orchestra.topology.interpolation import SECTIONS
 from orchestra.topology.marks import Path
 from orchestra.topology.model import Topology
-from orchestra.topology.nodes import Scalar, Seq
+from orchestra.topology.nodes import Scalar, Seq, is_nothing
 from orchestra.topology.values import read_text
 
 # Where a key cannot be left out; never seen by a user, because the file has errors anyway.
 _STOPGAPS: dict[tuple[str, str], Any] = {
     ("processes", "command"): ["-"],
+    ("processes", "function"): "-:-",
     ("segments", "size"): 1,
     ("segments", "path"): "-",
 }
@@ -36,6 +37,7 @@ def remains(root: dict[str, Any], error: ValidationError) -> Topology | None:
     rest = _start(root)
     for path in _paths(error):
         _take_key(rest, path)
+    _one_way_each(rest)
     try:
         return Topology.model_validate(rest)
     except ValidationError as again:
@@ -68,6 +70,8 @@ def _take_key(rest: dict[str, Any], path: Path) -> None:
     section, entry = str(path[0]) if path else "", None
     if len(path) > 2 and isinstance(rest.get(section), dict):
         entry = rest[section].get(path[1])
+    if section == "processes" and len(path) == 2:
+        return  # a contradiction: see _one_way
     if not isinstance(entry, dict) or (len(path) > 2 and path[2] == "family"):
         _take_entry(rest, path)
         return
@@ -79,6 +83,8 @@ def _take_key(rest: dict[str, Any], path: Path) -> None:
         semaphores = rest.get("semaphores") or {}
         access = Access.READ_WRITE if path[3] in semaphores else Access.READ
         entry[key] = {**inner, str(path[3]): access if key == "uses" else Condition.READY}
+    elif len(path) > 3 and key in ("wait_for", "limits") and isinstance(inner, dict):
+        entry[key] = {name: item for name, item in inner.items() if name != path[3]}
     elif key in ("uses", "depends_on") and isinstance(inner, Seq):
         entry[key] = _names(inner)
     elif key in ("uses", "depends_on") and isinstance(inner, Scalar) and _is_declared(inner.text, rest):
@@ -87,6 +93,19 @@ def _take_key(rest: dict[str, Any], path: Path) -> None:
         entry[key] = _STOPGAPS[section, key]
     else:
         entry.pop(key, None)
+
+
+def _one_way_each(rest: dict[str, Any]) -> None:
+    """Let each process run one thing, if it did not say what, or said two."""
+    processes = rest.get("processes")
+    if not isinstance(processes, dict):
+        return
+    for name, entry in list(processes.items()):
+        if is_nothing(entry):
+            processes[name] = {"command": ["-"]}
+        elif isinstance(entry, dict) and ("command" in entry or "function" not in entry):
+            kept = {key: value for key, value in entry.items() if key not in ("function", "arguments", "python")}
+            processes[name] = {"command": ["-"], **kept}
 
 
 def _names(items: Iterable[Any]) -> list[str]:

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestra.bindings import Template
-from orchestra.topology.compile import absolute
 from orchestra.topology.dump import to_data, to_json, to_yaml
 from orchestra.topology.include import normal
 from orchestra.topology.interpolation import dotted
 from orchestra.topology.loader import Loaded
 from orchestra.topology.marks import Path
-from orchestra.topology.model import Topology
+from orchestra.topology.model import Process, Topology
 from orchestra.topology.nodes import Map, Scalar
+from orchestra.topology.processmodels import StdinFile
+from orchestra.topology.processplans import absolute, program_path
 
 DEFAULT = "default"
 
@@ -88,18 +89,32 @@ def with_absolute_paths(loaded: Loaded) -> Topology:
         changed.setdefault(section, {})[key] = item.model_copy(update=update) if update else item
     for name, process in topology.processes.items():
         folder = loaded.marks.folder(("processes", name))
-        update = {"directory": absolute(process.directory or (), folder)}
-        program = process.command[0]
-        if _is_relative_program(program):
-            update["command"] = (absolute(program, folder), *process.command[1:])
-        changed.setdefault("processes", {})[name] = process.model_copy(update=update)
+        changed.setdefault("processes", {})[name] = _process(process, folder)
     return topology.model_copy(update=changed)
 
 
-def _is_relative_program(program: Template) -> bool:
-    first = program[0] if program else ""
-    has_slash = any("/" in part for part in program if isinstance(part, str))
-    return isinstance(first, str) and not first.startswith("/") and has_slash
+def _process(process: Process, folder: str) -> Process:
+    update: dict[str, Any] = {
+        "directory": absolute(process.directory or (), folder),
+        "command": _command(process.command, folder),
+        "env_file": tuple(normal(path, folder) for path in process.env_file),
+    }
+    if process.python is not None and "/" in process.python:
+        update["python"] = normal(process.python, folder)
+    if isinstance(process.stdin, StdinFile):
+        update["stdin"] = process.stdin.model_copy(update={"file": absolute(process.stdin.file, folder)})
+    if process.stop.command is not None:
+        update["stop"] = process.stop.model_copy(update={"command": _command(process.stop.command, folder)})
+    if process.ready is not None and process.ready.exec is not None:
+        update["ready"] = process.ready.model_copy(update={"exec": _command(process.ready.exec, folder)})
+    elif process.ready is not None and process.ready.unix is not None:
+        update["ready"] = process.ready.model_copy(update={"unix": absolute(process.ready.unix, folder)})
+    given = process.model_fields_set | {"directory"}  # the folder of the resolved text may be another one
+    return process.model_copy(update={key: value for key, value in update.items() if key in given})
+
+
+def _command(command: tuple[Template, ...], folder: str) -> tuple[Template, ...]:
+    return (program_path(command[0], folder), *command[1:]) if command else ()
 
 
 def _leaves(data: Any, path: Path) -> list[Path]:

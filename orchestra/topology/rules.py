@@ -110,7 +110,7 @@ def _programs(loaded: Loaded) -> Iterator[tuple[str, Process, str]]:
     for name, process in loaded.topology.processes.items():
         if ("processes", name) in loaded.broken:
             continue
-        program = literal(process.command[0])
+        program = literal(process.command[0]) if process.command else None
         if program:
             yield name, process, program
 
@@ -184,8 +184,8 @@ def may_be_built(name: str, topology: Topology) -> bool:
     rest = [name]
     while rest:
         process = topology.processes.get(rest.pop())
-        for other, condition in process.depends_on.items() if process is not None else ():
-            if condition in (Condition.COMPLETED, Condition.ENDED):
+        for other, item in process.depends_on.items() if process is not None else ():
+            if item.condition in (Condition.COMPLETED, Condition.ENDED):
                 return True
             if other not in seen:
                 seen.add(other)

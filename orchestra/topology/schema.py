@@ -13,8 +13,10 @@ from typing import Any
 from orchestra.topology.interpolation import SECTIONS
 from orchestra.topology.keys import EXTENSIONS, KEY_PATTERN, TAKEN, TAKEN_ENDINGS, VARIABLE_PATTERN
 from orchestra.topology.model import Topology
-from orchestra.topology.objectmodels import EXTERNAL_NEVER, OBJECT_MODELS, default_family
-from orchestra.topology.shapes import SUBSTITUTION
+from orchestra.topology.objectmodels import EXTERNAL_NEVER, MADE_BY_NEVER, OBJECT_MODELS, default_family
+from orchestra.topology.processmodels import READY_KINDS, WAITS
+from orchestra.topology.processvalues import LIMIT_NAMES
+from orchestra.topology.shapes import SUBSTITUTION, TEXT
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 TITLE = "orchestra topology, version 1"
@@ -39,6 +41,7 @@ def json_schema() -> dict[str, Any]:
     properties["name"] = {**properties["name"], "anyOf": [{"pattern": KEY_PATTERN}, SUBSTITUTION]}
     environment = definitions["Process"]["properties"]["environment"]
     _section(environment, environment["additionalProperties"], {"pattern": "^(?!ORCHESTRA_|LISTEN_|WATCHDOG_)[^=]+$"})
+    _add_process(definitions)
     _add_contradictions(definitions)
     ordered = {name: definitions[name] for name in sorted(definitions)}
     return {"$schema": DRAFT, "title": TITLE, **schema, "$defs": ordered}
@@ -113,8 +116,13 @@ def _add_contradictions(definitions: dict[str, _Schema]) -> None:
         if external:
             never = [{"required": [key]} for key in EXTERNAL_NEVER if key in model.model_fields]
             rules.append({"if": _external(), "then": {"not": {"anyOf": never}}})
+        if external:
+            never = [{"required": [key]} for key in MADE_BY_NEVER if key in model.model_fields]
+            wants = {"required": [model.address], "not": {"anyOf": never}}
+            rules.append({"if": {"required": ["made_by"]}, "then": wants})
         if sized and external:
-            rules.append({"if": _external(), "else": {"required": ["size"]}})
+            others = {"anyOf": [_external(), {"required": ["made_by"]}]}
+            rules.append({"if": others, "else": {"required": ["size"]}})
         elif sized:
             rules.append({"required": ["size"]})
         if rules:
@@ -125,6 +133,26 @@ def _add_contradictions(definitions: dict[str, _Schema]) -> None:
     ]
     definitions["SysvSemaphore"]["allOf"].append({"not": {"required": ["value", "values"]}})
     definitions["Fill"] |= {"minProperties": 1, "maxProperties": 1}
+
+
+def _add_process(definitions: dict[str, _Schema]) -> None:
+    """Say what the models of processes say in code: short forms, and keys that do not go together."""
+    process = definitions["Process"]
+    properties = process["properties"]
+    names = {"type": "array", "items": TEXT, "uniqueItems": True}
+    depends = properties["depends_on"]
+    mapping = {"type": "object", "additionalProperties": depends.pop("additionalProperties")}
+    del depends["type"]
+    depends["anyOf"] = [mapping, names, {"type": "null"}]
+    _section(properties["limits"], properties["limits"]["additionalProperties"], {"enum": list(LIMIT_NAMES)})
+    for key in ("wait_for", "arguments"):
+        properties[key]["type"] = ["object", "null"]
+    process["oneOf"] = [{"required": ["command"]}, {"required": ["function"]}]
+    process["dependentRequired"] = {"arguments": ["function"], "python": ["function"]}
+    definitions["Ready"]["oneOf"] = [{"required": [kind]} for kind in READY_KINDS]
+    for name, keys in (("Waiting", WAITS), ("Bounds", ("min", "max")), ("ValueBounds", ("min", "max"))):
+        definitions[name]["anyOf"] = [{"required": [key]} for key in keys]
+    definitions["Limit"]["minProperties"] = 1
 
 
 def _external() -> _Schema:

@@ -59,6 +59,32 @@ COMMAND: Schema = {
     "anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": SINGLE, "minItems": 1}],
     "examples": [["python3", "worker.py"]],
 }
+TRUE = or_substitution({"const": True})
+FUNCTION = or_substitution(
+    {"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_.]*$"},
+    examples=["pipeline.workers:consume"],
+)
+ARGUMENTS: Schema = {
+    "type": ["object", "null"],
+    "propertyNames": {"pattern": "^[^0-9\\W]\\w*$"},
+    "additionalProperties": {},
+}
+SCHEDULER = or_substitution(
+    {"enum": ["batch", "idle", "other"]},
+    {"type": "string", "pattern": "^(fifo|rr):0{0,2}[1-9][0-9]?$"},
+    examples=["fifo:80", "rr:10", "batch", "idle", "other"],
+)
+_CPU: Schema = {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 8191}, SUBSTITUTION]}
+CPUS: Schema = {"type": "array", "items": _CPU, "minItems": 1}
+ONE_CPUS: Schema = {"anyOf": [_CPU, CPUS]}
+LIMIT = or_substitution(
+    {"type": "integer", "minimum": -1},
+    {"const": "unlimited"},
+    {"type": "string", "pattern": r"^\s*(?=.*[1-9])[0-9]{1,19}\s*(B|K|KiB|M|MiB|G|GiB)?\s*$"},
+    examples=[1024, "64MiB", "unlimited"],
+)
+KEEP = or_substitution({"type": "integer", "minimum": 1}, {"enum": ["all", None]}, examples=["all", 10])
+FILES: Schema = {"anyOf": [PATH, {"type": "array", "items": PATH}]}
 HEX = or_substitution(
     {"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\s*([0-9a-fA-F]\s*[0-9a-fA-F]\s*)*$"}
 )

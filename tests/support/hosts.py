@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass, field
 
-from orchestra.kinds import KernelLimits
+from orchestra.kinds import Account, KernelLimits
 
 
 @dataclass
@@ -21,6 +21,8 @@ class FakeHost:
     closed: set[str] = field(default_factory=set)  # folders nobody may enter
     users: dict[str, int] = field(default_factory=lambda: {"root": 0, "nobody": 65534})
     groups: dict[str, int] = field(default_factory=lambda: {"root": 0, "nogroup": 65534})
+    uid: int = 0  # ours
+    modules: set[str] = field(default_factory=set)  # that Python finds wherever it starts
 
     def __post_init__(self) -> None:
         """Add the folders that the files lie in."""
@@ -54,6 +56,20 @@ class FakeHost:
 
     def ftok(self, path: str, project: int) -> int | None:
         return project << 24 | 0x11 << 16 | 0x2222 if path in self.files else None
+
+    def account(self, user: int | str) -> Account | None:
+        found = {name: uid for name, uid in self.users.items() if user in (name, uid)}
+        return next((Account(uid, uid, (uid,), f"/home/{name}", name) for name, uid in found.items()), None)
+
+    def own_uid(self) -> int:
+        return self.uid
+
+    def own_gid(self) -> int:
+        return self.uid
+
+    def module(self, name: str, folder: str) -> bool:
+        path = f"{folder}/{name.replace('.', '/')}"
+        return name in self.modules or f"{path}.py" in self.files or f"{path}/__init__.py" in self.files
 
     def uid_of(self, name: str) -> int | None:
         return self.users.get(name)

@@ -10,7 +10,8 @@ from orchestra.bindings import Placeholder
 from orchestra.errors import UsageError
 from orchestra.kinds import Access, Family, Fill, Kind, OnDown
 from orchestra.runplan import Dependency, ObjectPlan, RunPlan, Use
-from orchestra.topology.compile import absolute, compile_plan
+from orchestra.topology.compile import compile_plan
+from orchestra.topology.processplans import absolute
 from tests.support.hosts import FakeHost
 from tests.support.topologies import load_text
 

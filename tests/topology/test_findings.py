@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from orchestra.topology.findings import contradictions, keys_of, model_at, path_of
-from orchestra.topology.model import Process, Stop, Topology
+from orchestra.topology.model import Process, Topology
 from orchestra.topology.objectmodels import Fill, Ftok, PosixSegment, SysvQueue
+from orchestra.topology.processmodels import Stop
 from tests.support.topologies import load_text, problem_of, problems_of
 
 

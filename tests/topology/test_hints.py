@@ -11,8 +11,9 @@ from pydantic import BaseModel
 from orchestra.topology import hints
 from orchestra.topology.findings import keys_of
 from orchestra.topology.hints import bounded, nearest, nearest_help
-from orchestra.topology.model import Process, Stop, Topology
+from orchestra.topology.model import Process, Topology
 from orchestra.topology.objectmodels import OBJECT_MODELS, Fill, Ftok
+from orchestra.topology.processmodels import Stop
 
 TABLES = {"top": hints.TOP, "process": hints.PROCESS, "stop": hints.STOP, **hints.OBJECT}
 MODELS: list[type[BaseModel]] = [Topology, Process, Stop, Fill, Ftok]

@@ -19,6 +19,7 @@ from orchestra.topology.objectmodels import (
     SysvQueue,
     SysvSemaphore,
 )
+from orchestra.topology.processmodels import Dependency
 from orchestra.topology.references import fields_of
 
 
@@ -87,7 +88,7 @@ def test_short_forms_mean_the_long_ones() -> None:
         {"command": ["cat", "a"], "uses": {"q": "read-write"}, "depends_on": {"b": {"condition": "ready"}}}
     )
     assert short == long
-    assert short.depends_on == {"b": Condition.READY}
+    assert short.depends_on == {"b": Dependency(condition=Condition.READY)}
 
 
 @pytest.mark.parametrize(

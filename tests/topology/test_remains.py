@@ -11,6 +11,7 @@ from orchestra.kinds import Access
 from orchestra.topology.composer import compose
 from orchestra.topology.fields import Condition
 from orchestra.topology.model import Topology
+from orchestra.topology.processmodels import Dependency
 from orchestra.topology.remains import broken_entries, remains
 from tests.support.topologies import problems_of
 
@@ -59,7 +60,10 @@ def test_a_wrong_word_of_uses_leaves_the_others() -> None:
 
 def test_a_wrong_word_of_depends_on_leaves_the_others() -> None:
     text = "processes: {p: {command: [x], depends_on: {q: soon, r: {condition: ended}}}}\n"
-    assert rest_of(text).processes["p"].depends_on == {"q": Condition.READY, "r": Condition.ENDED}
+    assert rest_of(text).processes["p"].depends_on == {
+        "q": Dependency(condition=Condition.READY),
+        "r": Dependency(condition=Condition.ENDED),
+    }
 
 
 @pytest.mark.parametrize("uses", ["[a, b, a]", "[a, [x], b]", "[{a: read}, b, a]", "[3, a, b, 3]"])
@@ -71,7 +75,7 @@ def test_the_names_in_a_list_stay_beside_a_wrong_one(uses: str) -> None:
 def test_a_single_name_without_brackets_is_taken_for_a_list() -> None:
     topology = rest_of("queues: {a: }\nprocesses: {q: {command: [x]}, p: {command: [x], uses: a, depends_on: q}}\n")
     assert topology.processes["p"].uses == {"a": Access.READ_WRITE}
-    assert topology.processes["p"].depends_on == {"q": Condition.READY}
+    assert topology.processes["p"].depends_on == {"q": Dependency(condition=Condition.READY)}
     assert rest_of("processes: {p: {command: [x], uses: 'a, b'}}\n").processes["p"].uses == {}
 
 

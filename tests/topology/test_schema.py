@@ -10,8 +10,9 @@ import pytest
 from pydantic import BaseModel
 
 from orchestra.topology.findings import keys_of
-from orchestra.topology.model import Process, Stop, Topology
+from orchestra.topology.model import Process, Topology
 from orchestra.topology.objectmodels import OBJECT_MODELS, Fill, Ftok
+from orchestra.topology.processmodels import Stop
 from orchestra.topology.schema import json_schema, schema_text
 
 SCHEMA = json_schema()
