@@ -199,6 +199,18 @@ def is_locked(path: Path) -> bool:
     return False
 
 
+def wait_until_free(path: Path) -> None:
+    """Wait until no process holds the lock of an instance. Blocks: for a thread that has nothing else to do."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+    finally:
+        os.close(fd)  # at once: `take_lock` is patient with that
+
+
 def _user_home(env: Mapping[str, str]) -> Path:
     home = env.get("HOME", "")
     if home.startswith("/"):

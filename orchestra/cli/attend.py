@@ -9,10 +9,8 @@ orderly stop first; a second Ctrl-C kills.
 from __future__ import annotations
 
 import errno
-import os
 import select
 import signal
-import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,8 +19,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Protocol
 
-from orchestra.cli.exits import ExitCode, closed_output, tell
-from orchestra.logs.render import Follower
+from orchestra.cli.exits import ExitCode, closed_output, has_reader, tell
+from orchestra.logs.follow import Follower
 
 STUCK = 2.0  # seconds that a terminal may take nothing once the run was stopped and has ended
 _LAST_WAIT = 5000  # ms from the last words to the end of the channel
@@ -63,11 +61,10 @@ class Outcome:
 
 @dataclass
 class Attendant:
-    """One attended run. `show` writes one stored log line to the terminal; without it nothing is shown."""
+    """One attended run. `show` writes stored log lines to the terminal; without it nothing is shown."""
 
     link: Link
     show: Callable[[bytes], None] | None
-    flush: Callable[[], None]
     until_up: bool = False  # -d: leave as soon as the run is up
     on_stop: Callable[[str, bool], None] = lambda _signal, _again: None
     outcome: Outcome = field(default_factory=Outcome)
@@ -92,7 +89,7 @@ class Attendant:
     def _watch(self) -> None:
         poll = select.poll()
         poll.register(self.link.fileno(), select.POLLIN)
-        if self.show is not None and _is_pipe(sys.stdout):
+        if self.show is not None and has_reader(sys.stdout):
             poll.register(sys.stdout.fileno(), 0)  # tells only when the reader has left
         more = False
         while not self._over():
@@ -138,11 +135,8 @@ class Attendant:
                 self._log = Follower(self.outcome.log)
             lines = self._log.read()
             self._writing_since = time.monotonic()
-            for line in lines:
-                self.show(line)
-            self.flush()
-        except FileNotFoundError:  # accepted, but nothing logged yet
-            return False
+            if lines:
+                self.show(lines)
         except OSError as err:
             if isinstance(err, BrokenPipeError) or err.errno == errno.EIO:  # EIO: the terminal was closed
                 self._lost_output()
@@ -233,11 +227,3 @@ def say_stopping(name: str, again: bool) -> None:
         tell("killing everything")
     elif name == "SIGINT":
         tell("stopping in order; Ctrl-C again kills")
-
-
-def _is_pipe(stream: Any) -> bool:
-    try:
-        mode = os.fstat(stream.fileno()).st_mode
-    except (OSError, ValueError):
-        return False
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)

@@ -9,7 +9,7 @@ from typing import Any
 from orchestra.errors import OrchestraError
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import RUNNING_STATES, ObjectRow, ObjectState, ProcessRow, RunRow
-from orchestra.logs.query import Filter, read
+from orchestra.logs.query import Filter, records
 from orchestra.objects import ref_of
 from orchestra.statedir import StateDir
 from orchestra.views.summary import Ending
@@ -70,10 +70,10 @@ def _labels(processes: Iterable[ProcessRow]) -> Any:
 def _stopped(row: RunRow, label: Any) -> list[str]:
     """Return who was stopped by us, each once: the log says it exactly."""
     try:
-        records = [line.record or {} for line in read(row.log, Filter(events=_STOPS))]
+        found = list(records(row.log, Filter(events=_STOPS)))
     except OrchestraError:
         return []
-    return list(dict.fromkeys(label(record["process"], record.get("replica", 1)) for record in records))
+    return list(dict.fromkeys(label(record["process"], record.get("replica", 1)) for record in found))
 
 
 def _left(objects: Iterable[ObjectRow], told: Mapping[str, Any] | None) -> list[tuple[str, str]]:

@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
+from typing import TextIO
 
 from orchestra.errors import OrchestraError
 from orchestra.views.ansi import paint_for
@@ -98,6 +100,15 @@ def closed_output() -> int:
     """Make the rest of this process silent after its reader left (`orchestra ps | head -1`)."""
     silence(sys.stdout.fileno())
     return ExitCode.CLOSED_OUTPUT
+
+
+def has_reader(stream: TextIO) -> bool:
+    """Whether what is written goes to somebody who can leave: a pipe or a socket."""
+    try:
+        mode = os.fstat(stream.fileno()).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def silence(fd: int) -> None:

@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, TextIO
 
 import typer
 
 from orchestra.cli import complete
-from orchestra.cli.exits import tell
-from orchestra.cli.options import FileOption, Format, FormatOption, NameOption
+from orchestra.cli.exits import ExitCode, tell
+from orchestra.cli.options import Format, FormatOption, NameOption
+from orchestra.cli.pager import paged
 from orchestra.cli.state import Instance, State, open_state
 from orchestra.cli.targets import is_file
-from orchestra.errors import UsageError
+from orchestra.errors import NotFound, UsageError
 from orchestra.logs.catalogue import EVENTS, LEVELS
-from orchestra.logs.query import Filter, Line, Target, parse_grep, parse_level, parse_when, read
+from orchestra.logs.files import Snapshot
+from orchestra.logs.query import Filter, Target, open_log, parse_grep, parse_level, read
 from orchestra.logs.render import Renderer
+from orchestra.logs.when import parse_when
 
 EXAMPLES = """
 orchestra logs                              everything, of the clear instance
+orchestra logs -f pipeline                  and go on until the run ends
 orchestra logs pipeline.worker              one process, all its replicas
 orchestra logs worker.2 --stream stderr     what one replica complained about
 orchestra logs --event 'process.*'          starts and ends
 orchestra logs --since 5m --level warning   what went wrong lately
 orchestra logs --tail 20 --grep 'total: '   the last matching lines
 orchestra logs --format json | jq -r .message
+orchestra logs --lnav-format > orchestra.json && lnav -i orchestra.json
 """
 
-_BATCH = 1000  # lines
+LNAV_FORMAT = Path(__file__).parents[1] / "logs" / "orchestra.lnav.json"
+
+Show = Callable[[bytes], None]  # writes whole stored lines
 
 TargetsArgument = Annotated[
     list[str] | None,
@@ -58,7 +66,11 @@ def _streams(incomplete: str) -> list[str]:
 def logs(
     targets: TargetsArgument = None,
     name: NameOption = None,
-    file: FileOption = None,
+    file: Annotated[
+        str | None,
+        typer.Option("--file", metavar="FILE", help="The instance of this file.", autocompletion=complete.files),
+    ] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is written, to its end.")] = False,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="From then on: 5m (ago), 14:30, 2026-01-02T14:30:05Z.")
     ] = None,
@@ -77,6 +89,9 @@ def logs(
     ] = None,
     tail: Annotated[int | None, typer.Option(metavar="N", min=0, help="Only the last N of them.")] = None,
     format_: FormatOption = Format.TABLE,
+    lnav_format: Annotated[
+        bool, typer.Option("--lnav-format", help="Print a format file for lnav, and nothing else.")
+    ] = False,
 ) -> int:
     """Show the log of a run, live or ended.
 
@@ -84,9 +99,34 @@ def logs(
     between them what orchestra did. `--format json` prints the stored lines,
     one JSON object each.
     """
+    if lnav_format:
+        sys.stdout.write(LNAV_FORMAT.read_text())
+        return ExitCode.OK
+    if follow and until:
+        raise UsageError("--until with -f: what is followed ends with its run", hint="Leave one of them out.")
+    wanted = _wanted(since, until, level, grep, event, stream)
+    with open_state() as state:
+        chosen, members = _choose(state, targets or [], name, file)
+        replicas = state.replicas(chosen.row.run)
+        path = chosen.row.log or str(state.places.log(chosen.row.run))
+        lock = state.places.lock(chosen.row.instance)
+    wanted = replace(wanted, targets=members)
+    if follow and chosen.live:
+        return _follow(path, lock, chosen.row.run, wanted, tail, _writer(sys.stdout, replicas, format_))
+    with open_log(path) as log, paged() as out:
+        found = _show(log, wanted, tail, _writer(out, replicas, format_))
+    if not found:
+        tell(f"no such line in the log of run {chosen.row.run} of {chosen.row.instance}")
+    return ExitCode.OK
+
+
+def _wanted(
+    since: str | None, until: str | None, level: str | None, grep: str | None, event: list[str] | None,
+    stream: str | None,
+) -> Filter:  # fmt: skip
     if stream not in (None, "stdout", "stderr"):
         raise UsageError(f"`{stream}` is no stream", hint="stdout or stderr.")
-    wanted = Filter(
+    return Filter(
         since=parse_when(since) if since else "",
         until=parse_when(until) if until else "",
         level=parse_level(level) if level else "",
@@ -94,14 +134,6 @@ def logs(
         events=tuple(event or ()),
         stream=stream or "",
     )
-    with open_state() as state:
-        chosen, members = _choose(state, targets or [], name, file)
-        replicas = state.replicas(chosen.row.run)
-        path = chosen.row.log or str(state.places.log(chosen.row.run))
-    wanted = replace(wanted, targets=members)
-    if not _show(path, wanted, tail, replicas, as_stored=format_ is Format.JSON):
-        tell(f"no such line in the log of run {chosen.row.run} of {chosen.row.instance}")
-    return 0
 
 
 def _choose(state: State, words: list[str], name: str | None, file: str | None) -> tuple[Instance, list[Target]]:
@@ -125,25 +157,49 @@ def _resolve(state: State, word: str, name: str | None, file: str | None) -> tup
     return instance, None if target.name is None else Target(target.name, target.replica)
 
 
-def _show(path: str, wanted: Filter, tail: int | None, replicas: dict[str, int], *, as_stored: bool) -> bool:
-    """Write the lines; return whether there were any."""
-    lines = read(path, wanted, tail=tail)
-    found = False
-    if as_stored:
-        sys.stdout.flush()
-        for batch in _batches(lines):
-            found = True
-            sys.stdout.buffer.write(b"".join([line.raw for line in batch]))
-        sys.stdout.buffer.flush()
-        return found
+def _writer(out: TextIO, replicas: dict[str, int], format_: Format) -> Show:
+    """Return what writes lines: as they are stored, or as people read them."""
+    if format_ is Format.JSON:
+        out.flush()
+        return lambda lines: _write_bytes(out, lines)
     renderer = Renderer.to(sys.stdout, replicas=replicas)
-    for batch in _batches(lines):
+
+    def show(lines: bytes) -> None:
+        out.write("".join([text for _, text in renderer.render_lines(lines)]))
+        out.flush()
+
+    return show
+
+
+def _write_bytes(out: TextIO, lines: bytes) -> None:
+    out.buffer.write(lines)
+    out.buffer.flush()
+
+
+def _show(log: Snapshot, wanted: Filter, tail: int | None, show: Show) -> bool:
+    """Write the lines there are; return whether there were any."""
+    found = False
+    for lines in read(log, wanted, tail=tail):
         found = True
-        sys.stdout.write("".join([renderer.render(line.record) for line in batch if line.record is not None]))
+        show(lines)
     return found
 
 
-def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
-    """One write a batch: where Python does not buffer, a write a line is a system call a line."""
-    while batch := list(islice(lines, _BATCH)):
-        yield batch
+def _follow(path: str, lock: Path, run: str, wanted: Filter, tail: int | None, show: Show) -> int:
+    """Write the lines there are and those that come, until the run ends."""
+    from orchestra.cli.following import follow
+    from orchestra.logs.follow import Follower
+
+    def show_wanted(lines: bytes) -> None:
+        if passed := wanted.select(lines):
+            show(passed)
+
+    follower = Follower(path)
+    with suppress(NotFound), open_log(path) as log:  # a run that has just begun may have none
+        _show(log, wanted, tail, show)
+        follower = Follower.after(path, log)
+    with follower:
+        ended = follow(follower, lock, run, show_wanted)
+    if not ended.told and not ended.code:
+        tell(f"the supervisor of run {run} is gone, and did not say how the run ended\nhelp: orchestra ps")
+    return ended.code

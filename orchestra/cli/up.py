@@ -10,9 +10,8 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -136,8 +135,7 @@ def _start(plan: RunPlan, *, detach: bool, leak: bool) -> int:
         "home": str(places.home),
         "runtime": str(places.runtime),
     }
-    show, flush = (None, lambda: None) if detach else _screen(plan)
-    attendant = Attendant(_Link(line), show, flush, until_up=detach, on_stop=say_stopping)
+    attendant = Attendant(_Link(line), None if detach else _screen(plan), until_up=detach, on_stop=say_stopping)
     outcome = attendant.attend(lambda: line.send(request, timeout=None))
     if outcome.error is not None:
         raise from_wire(outcome.error["error"])
@@ -150,35 +148,25 @@ def _start(plan: RunPlan, *, detach: bool, leak: bool) -> int:
     return code
 
 
-def _screen(plan: RunPlan) -> tuple[Any, Any]:
-    """Return what shows a stored line, children's on stdout and ours on stderr, and what flushes both."""
-    from orchestra.logs.render import Renderer, is_ours
+def _screen(plan: RunPlan) -> Callable[[bytes], None]:
+    """Return what shows stored lines, children's on stdout and ours on stderr."""
+    from orchestra.logs.render import Renderer
 
     replicas = {process.name: process.replicas for process in plan.processes}
     out, err = Renderer.to(sys.stdout, replicas=replicas), Renderer.to(sys.stderr, replicas=replicas)
 
-    waiting: list[tuple[bool, str]] = []  # (ours?, text): one write a batch, not one a line
-
-    def show(line: bytes) -> None:
-        record = json.loads(line)
-        if record.get("event") != "object.failed":  # its error follows, with what helps
-            ours = is_ours(record)
-            waiting.append((ours, (err if ours else out).render(record)))
-
-    def flush() -> None:
-        batch = waiting[:]
-        waiting.clear()
-        for ours, lines in groupby(batch, key=itemgetter(0)):  # the order of the log, also across both streams
-            text = "".join([line for _, line in lines])
+    def show(lines: bytes) -> None:
+        # `object.failed`: its error follows, with what helps.
+        for ours, text in out.render_lines(lines, ours=err, hidden="object.failed"):
             if not ours:
                 sys.stdout.write(text)
-                sys.stdout.flush()
+                sys.stdout.flush()  # before the next part: the order of the log, also across both streams
                 continue
             with suppress(OSError, ValueError):
                 sys.stderr.write(text)
                 sys.stderr.flush()
 
-    return show, flush
+    return show
 
 
 def _last_words(plan: RunPlan, outcome: Outcome, places: StateDir) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from orchestra.logs.encode import event_record
-from orchestra.logs.query import Line
+from orchestra.logs.records import record_of
 from orchestra.logs.render import Renderer
 from orchestra.logs.sink import append_records
 
@@ -76,5 +76,4 @@ class _Show:
         self._renderer = renderer
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> str:
-        record: dict[str, Any] = Line(event["line"]).record or {}
-        return self._renderer.render(record).rstrip("\n")
+        return self._renderer.render(record_of(event["line"]) or {}).rstrip("\n")

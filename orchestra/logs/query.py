@@ -1,58 +1,35 @@
 """Reading a run's log back: by time, process, level, text; the last N without reading the rest.
 
+A log is read in blocks of whole lines and shown in blocks of whole lines. What a filter can decide by looking for
+bytes in a block it does so; only lines that are still in question are looked at one by one, and only those that are
+not plain text of a child are parsed.
+
 Lines stand in the order in which they were read, so their timestamps rise, except where somebody set the clock. That
 is why a search by time looks SLACK further than it must and then compares each line.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
-from orchestra.errors import NotFound, StateError, UsageError
+from orchestra.errors import NotFound, OrchestraError, StateError, UsageError
 from orchestra.logs.catalogue import LEVELS
-from orchestra.logs.encode import text_of
+from orchestra.logs.files import Segment, Snapshot, open_snapshot
+from orchestra.logs.follow import end_of_lines
+from orchestra.logs.records import PLAIN_BYTES, message_of, record_of, split, without_torn
 from orchestra.logs.render import text_of_record
+from orchestra.logs.seek import HEAD, STAMP, start_of
+from orchestra.logs.when import SLACK, moved
 
-SLACK: Final = 60  # seconds by which the clock may have been set back
-_BLOCK: Final = 64 * 1024
-_HEAD: Final = b'{"timestamp":"'  # how each of our lines begins
-_STAMP: Final = slice(len(_HEAD), len(_HEAD) + 27)  # 2026-01-02T03:04:05.000006Z
-_LAST: Final = 253_402_300_799 - SLACK  # seconds since the epoch: a minute before the year 10000
-_UNITS: Final = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_RELATIVE: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhd]))+")
-_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
-
-
-class Line:
-    """One stored line. `record` is parsed when asked for, and None for a line that a crash tore."""
-
-    def __init__(self, raw: bytes) -> None:
-        self.raw = raw
-
-    @cached_property
-    def record(self) -> dict[str, Any] | None:
-        """Return the line as a dictionary, None when it is not a whole record."""
-        try:
-            found = json.loads(self.raw)
-        except (ValueError, RecursionError):
-            return None
-        return found if isinstance(found, dict) else None
-
-    @property
-    def stamp(self) -> str:
-        """Return the timestamp text, "" for a torn line."""
-        if self.raw.startswith(_HEAD):
-            return self.raw[_STAMP].decode("ascii", "replace")
-        return str((self.record or {}).get("timestamp", ""))
+_BLOCK: Final = 1 << 20  # bytes of one read
+_FIRST: Final = 64 * 1024  # bytes of the first read; each further one takes twice as much, up to _BLOCK
+_STAMPS: Final = re.compile(rb'^\{"timestamp":"([^"\n]{27})"', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +54,7 @@ class Target:
         return self.replica is None and record.get("object") == self.name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Filter:
     """What to show; the empty one shows everything. A record must pass every part that is given.
 
@@ -94,24 +71,76 @@ class Filter:
     events: Sequence[str] = ()
     stream: str = ""
 
-    def passes(self, line: Line) -> bool:
-        """Whether to show a line. Torn lines never pass."""
-        if (self.since or self.until) and not self._in_time(line.stamp):
-            return False
-        # Most lines fall here, before they cost a parse: our encoder writes these keys in exactly this form.
-        if self.stream and f'"stream":"{self.stream}"'.encode() not in line.raw:
-            return False
-        if self.targets and not any(f'":"{target.name}"'.encode() in line.raw for target in self.targets):
-            return False
-        if (self.events and b'"event":"' not in line.raw) or (self.level and b'"level":"' not in line.raw):
-            return False
-        record = line.record
-        return record is not None and self._passes(record)
+    def select(self, lines: bytes) -> bytes:
+        """Return those of some whole lines that pass, in their order. Torn lines never pass."""
+        if self.since or self.until:
+            lines = self._timely(lines)
+        if not self._is_particular or not lines:
+            return without_torn(lines)
+        passes = self._passes
+        return b"".join([line for line in self._candidates(lines) if passes(line)])
 
-    def _in_time(self, stamp: str) -> bool:
-        return stamp != "" and stamp >= self.since and not (self.until and stamp >= self.until)
+    @cached_property
+    def _is_particular(self) -> bool:
+        """Whether anything but the time is asked for."""
+        return bool(self.targets or self.level or self.grep or self.events or self.stream)
 
-    def _passes(self, record: dict[str, Any]) -> bool:
+    def _timely(self, lines: bytes) -> bytes:
+        stamps = _STAMPS.findall(lines)
+        if stamps and len(stamps) == lines.count(b"\n"):
+            if self._in_time(min(stamps)) and self._in_time(max(stamps)):
+                return lines
+            if max(stamps) < self.since.encode() or (self.until and min(stamps) >= self.until.encode()):
+                return b""
+        return b"".join([line for line in split(lines) if self._in_time(stamp_of(line))])
+
+    def _in_time(self, stamp: bytes) -> bool:
+        return stamp != b"" and stamp >= self.since.encode() and not (self.until and stamp >= self.until.encode())
+
+    def _candidates(self, lines: bytes) -> Iterator[bytes]:
+        """Yield the lines that hold what a line that passes must hold."""
+        needle = self._needle
+        if needle is None:
+            yield from split(lines)
+            return
+        done = 0
+        while found := needle.search(lines, done):
+            start = max(done, lines.rfind(b"\n", done, found.start()) + 1)
+            done = lines.find(b"\n", found.end()) + 1 or len(lines)
+            yield lines[start:done]
+
+    @cached_property
+    def _needle(self) -> re.Pattern[bytes] | None:
+        """What every line that passes has in it, in the very form in which our encoder writes it: the rarest first."""
+        if self.events:
+            key, words = "event", [_beginning(pattern) for pattern in self.events]
+        elif self.level:
+            key, words = "level", [f'{level}"' for level in LEVELS[LEVELS.index(self.level) :]]
+        elif self.stream == "stderr":
+            key, words = "stream", [f'{self.stream}"']
+        elif self.targets:
+            key, words = "process|object", [f'{target.name}"' for target in self.targets]
+        else:
+            return None
+        return re.compile(f'"(?:{key})":"(?:{"|".join(map(re.escape, words))})'.encode())
+
+    def _passes(self, line: bytes) -> bool:
+        plain = PLAIN_BYTES.fullmatch(line)
+        if plain is None:
+            record = record_of(line)
+            return record is not None and self._passes_record(record)
+        if self.events or self.level:
+            return False
+        _, message, process, replica, stream = plain.groups()
+        if self.stream and stream != self.stream.encode():
+            return False
+        if self.targets:
+            about = {"process": process.decode("utf-8", "replace"), "replica": int(replica or 1)}
+            if not any(target.matches(about) for target in self.targets):
+                return False
+        return self.grep is None or self.grep.search(message_of(message.decode("utf-8", "replace"))) is not None
+
+    def _passes_record(self, record: dict[str, Any]) -> bool:
         if self.stream and record.get("stream") != self.stream:
             return False
         if self.targets and not any(target.matches(record) for target in self.targets):
@@ -126,125 +155,136 @@ class Filter:
         return self.grep is None or self.grep.search(text_of_record(record)) is not None
 
 
-def read(path: str | os.PathLike[str], wanted: Filter | None = None, *, tail: int | None = None) -> Iterator[Line]:
-    """Yield the lines of a log that pass `wanted`, in order; with `tail`, the last so many of them.
+def stamp_of(line: bytes) -> bytes:
+    """Return the timestamp of a line, b"" for a torn one."""
+    if line.startswith(HEAD):
+        return line[STAMP]
+    return str((record_of(line) or {}).get("timestamp", "")).encode("ascii", "replace")
 
-    What is appended meanwhile is not shown. Raises NotFound when there is no such log, StateError when it is
-    unreadable.
+
+def _last_stamp(lines: bytes) -> bytes:
+    return stamp_of(lines[lines.rfind(b"\n", 0, -1) + 1 :])
+
+
+def _beginning(pattern: str) -> str:
+    """Return what every event id begins with that a pattern matches."""
+    fixed = re.match(r"[^*?\[]*", pattern)
+    assert fixed is not None
+    return fixed[0] + ('"' if fixed[0] == pattern else "")
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def open_log(path: str | os.PathLike[str]) -> Snapshot:
+    """Return a log as it is now; to be closed. Raises NotFound when there is none, StateError when it is unreadable."""
+    try:
+        log = open_snapshot(path)
+    except OSError as err:
+        raise _unreadable(path, err) from err
+    if not len(log):
+        raise NotFound(f"there is no log at {os.fspath(path)}", detail=f"open({os.fspath(path)}) -> ENOENT")
+    return log
+
+
+def read(log: Snapshot, wanted: Filter | None = None, *, tail: int | None = None) -> Iterator[bytes]:
+    """Yield the lines of a log that pass `wanted`, in order, in blocks; with `tail`, the last so many of them.
+
+    Raises StateError when the log cannot be read any further.
     """
     chosen = wanted or Filter()
     try:
-        with open(path, "rb") as log:
-            size = os.fstat(log.fileno()).st_size
-            if tail is not None:
-                found = _last(log, size, chosen, tail)
-                yield from reversed(found)
+        if tail is not None:
+            yield from reversed(_last(log, chosen, tail))
+            return
+        latest = moved(chosen.until, SLACK).encode() if chosen.until else b""
+        for block in _forward(log, chosen.since):
+            if passed := chosen.select(block):
+                yield passed
+            if latest and _last_stamp(block) > latest:
                 return
-            for line in _forward(log, size, chosen.since):
-                if chosen.until and line.stamp > _moved(chosen.until, SLACK):
-                    return
-                if chosen.passes(line):
-                    yield line
-    except FileNotFoundError as err:
-        raise NotFound(f"there is no log at {os.fspath(path)}", detail=f"open({os.fspath(path)}) -> ENOENT") from err
     except OSError as err:
-        raise StateError(f"cannot read the log: {err.strerror}", detail=f"{os.fspath(path)}: {err}") from err
+        raise _unreadable(log.path, err) from err
 
 
-def _forward(log: BinaryIO, size: int, since: str) -> Iterator[Line]:
-    start = _bisect(log, size, _moved(since, -SLACK)) if since else 0
-    log.seek(start)
-    for raw in log:
-        start += len(raw)
-        if start > size or not raw.endswith(b"\n"):
-            return  # appended since we began, or still being written
-        yield Line(raw)
+def records(path: str | os.PathLike[str], wanted: Filter | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the records of a log that pass `wanted`. Raises NotFound and StateError."""
+    with open_log(path) as log:
+        for block in read(log, wanted):
+            yield from (record for line in split(block) if (record := record_of(line)) is not None)
 
 
-def _last(log: BinaryIO, size: int, wanted: Filter, count: int) -> list[Line]:
-    # The last `count` lines that pass, newest first.
-    found: list[Line] = []
-    oldest = _moved(wanted.since, -SLACK) if wanted.since else ""
-    for line in _backward(log, size):
-        if len(found) >= count or ("" < line.stamp < oldest):
+def _unreadable(path: str | os.PathLike[str], err: OSError) -> OrchestraError:
+    return StateError(f"cannot read the log: {err.strerror}", detail=f"{os.fspath(path)}: {err}")
+
+
+def _forward(log: Snapshot, since: str) -> Iterator[bytes]:
+    first, offset = start_of(log, moved(since, -SLACK)) if since else (0, 0)
+    for index in range(first, len(log)):
+        segment = log.open(index)
+        if segment is None:
+            continue  # dropped by the rotation meanwhile
+        try:
+            yield from _blocks(segment, offset)
+        finally:
+            segment.close()
+        offset = 0
+
+
+def _blocks(segment: Segment, start: int) -> Iterator[bytes]:
+    """Yield the whole lines of a file, as far as it went when it was opened."""
+    size = _FIRST
+    while start < segment.size:
+        block = os.pread(segment.fd, min(size, segment.size - start), start)
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield block[:end]
+            start, size = start + end, min(size * 2, _BLOCK)
+        elif len(block) < size:
+            return  # still being written, or torn
+        else:
+            size *= 2
+
+
+def _last(log: Snapshot, wanted: Filter, count: int) -> list[bytes]:
+    """Return the last `count` lines that pass, in blocks, the newest block first."""
+    found: list[bytes] = []
+    oldest = moved(wanted.since, -SLACK).encode() if wanted.since else b""
+    for block in _backward(log) if count else ():
+        passed = wanted.select(block)
+        lines = passed.count(b"\n")
+        if lines > count:
+            passed = b"".join(split(passed)[-count:])
+        if passed:
+            found.append(passed)
+            count -= lines
+        if count <= 0 or b"" < _last_stamp(block) < oldest:
             break
-        if wanted.passes(line):
-            found.append(line)
     return found
 
 
-def _backward(log: BinaryIO, size: int) -> Iterator[Line]:
-    # Lines from the end of the file to its beginning; a last line without its newline is left out.
-    parts: list[bytes] = []  # pieces of a line whose beginning is not read yet, last piece first
-    position = size
-    complete = False  # whether a newline follows what is in `parts`
-    while position > 0:
-        start = max(0, position - _BLOCK)
-        log.seek(start)
-        block = log.read(position - start)
-        position = start
-        *lines, rest = reversed(block.split(b"\n"))
-        for piece in lines:
-            if complete:
-                yield Line(b"".join([piece, *reversed(parts), b"\n"]))
-            parts, complete = [], True
-        parts.append(rest)
-    if complete and (first := b"".join(reversed(parts))):
-        yield Line(first + b"\n")
-
-
-def _bisect(log: BinaryIO, size: int, since: str) -> int:
-    # Offset of a line before which every timestamp is older, as far as they rise.
-    low, high = 0, size
-    while high - low > _BLOCK:
-        middle = (low + high) // 2
-        log.seek(middle)
-        log.readline()  # the rest of a line that began earlier
-        stamp = ""
-        while log.tell() < high and (raw := log.readline()) and not (stamp := Line(raw).stamp):
-            continue  # torn by a crash
-        if stamp and stamp < since:
-            low = middle
-        else:
-            high = middle
-    if low == 0:
-        return 0
-    log.seek(low)
-    return low + len(log.readline())
-
-
-def _moved(stamp: str, seconds: float) -> str:
-    moment = datetime.fromisoformat(stamp) + timedelta(seconds=seconds)
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def parse_when(text: str, now: float | None = None) -> str:
-    """Return a moment that a person gave as a timestamp of the log.
-
-    Either how long ago (`90`, `30s`, `5m`, `1h30m`, `2d`) or a date, a time of today, or both, local unless it says
-    otherwise (`2026-01-02`, `14:30`, `2026-01-02T14:30:05Z`). Raises UsageError.
-    """
-    present = time.time() if now is None else now
-    text = text.strip()
-    try:
-        if re.fullmatch(r"\d+(\.\d+)?", text):
-            return _stamp(present - float(text))
-        if _RELATIVE.fullmatch(text):
-            return _stamp(present - sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
-        if re.fullmatch(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?", text):
-            hour, rest = text.split(":", 1)
-            text = f"{datetime.fromtimestamp(present).astimezone():%Y-%m-%d}T{hour:0>2}:{rest}"
-        return _stamp(datetime.fromisoformat(text).timestamp())
-    except (ValueError, OverflowError, OSError) as err:
-        raise UsageError(
-            f"{text!r} is not a time",
-            hint="Say how long ago (30s, 5m, 1h30m) or when (14:30, 2026-01-02, 2026-01-02T14:30:05Z).",
-        ) from err
-
-
-def _stamp(seconds: float) -> str:
-    # No log is from before 1970, and years have four digits: beyond that all moments are alike.
-    return text_of(round(min(max(seconds, SLACK), _LAST) * 1_000_000) * 1000)
+def _backward(log: Snapshot) -> Iterator[bytes]:
+    """Yield blocks of whole lines from the end to the beginning; a last line without its newline is left out."""
+    step = _FIRST
+    for index in reversed(range(len(log))):
+        segment = log.open(index)
+        if segment is None:
+            return  # dropped meanwhile, and with it all that were before
+        try:
+            end, size = end_of_lines(segment.fd, segment.size), step
+            while end > 0:
+                start = max(0, end - size)
+                block = os.pread(segment.fd, end - start, start)
+                # Whole lines begin after the first newline; at the beginning of the file, with its first byte.
+                begin = block.find(b"\n") + 1 if start else 0
+                if begin == len(block):
+                    size *= 2  # nothing but the end of one long line
+                    continue
+                yield block[begin:]
+                end = start + begin
+                step = size = min(step * 2, _BLOCK)
+        finally:
+            segment.close()
 
 
 def parse_level(text: str) -> str:

@@ -12,7 +12,9 @@ import os
 import re
 import zlib
 from collections.abc import Mapping
-from typing import Any, Final, Self, TextIO
+from typing import Any, Final, TextIO
+
+from orchestra.logs.records import PLAIN, message_of, record_of
 
 OURS: Final = "orchestra"
 _NAME_WIDTH: Final = 24  # longer names are not aligned
@@ -22,6 +24,7 @@ _NAME_WIDTH: Final = 24  # longer names are not aligned
 _UNSAFE: Final = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
+_SAFE: Final = bytes([*range(0x20, 0x7F), 0x09, 0x0A])  # bytes that need no look at all
 _NOTES: Final = frozenset({"continued", "unterminated", "base64"})  # what capture says about a line
 _BARE: Final = re.compile(r"[^\s\"=\\{}\[\]]+")
 
@@ -92,6 +95,7 @@ class Renderer:
         fits = encoding.lower().replace("_", "-") in ("utf-8", "utf8")
         self._unicode = fits
         self._marks = {"stdout": "│", "stderr": "!", "": "▸"} if fits else {"stdout": "|", "stderr": "!", "": ">"}
+        self._prefixes: dict[tuple[str, str | None, str], str] = {}
         self._more = "…" if fits else "..."
         self._styles = {name: _PALETTE[i % len(_PALETTE)] for i, name in enumerate(self._replicas)}
         labels = [f"{name}.{count}" if count > 1 else name for name, count in self._replicas.items()]
@@ -117,6 +121,54 @@ class Renderer:
         if self._unicode:
             return lines
         return lines.encode(self._encoding, "backslashreplace").decode(self._encoding)
+
+    def render_lines(self, lines: bytes, *, ours: Renderer | None = None, hidden: str = "") -> list[tuple[bool, str]]:
+        """Return some stored whole lines as they are shown, in their order, in parts: (is it ours?, text).
+
+        What orchestra says is rendered by `ours` where that is given; its event `hidden` and torn lines are left out.
+        """
+        text = lines.decode("utf-8", "replace")
+        clean = not lines.translate(None, _SAFE)
+        parts: list[tuple[bool, str]] = []
+        waiting: list[str] = []  # texts of children since the last part
+        done = 0
+
+        def others(end: int) -> None:
+            # Lines in text[done:end] that are not plain.
+            for line in text[done:end].split("\n")[:-1]:
+                record = record_of(line)
+                if record is None or (hidden and record.get("event") == hidden):
+                    continue
+                if not is_ours(record):
+                    waiting.append(self.render(record))
+                    continue
+                if waiting:
+                    parts.append((False, "".join(waiting)))
+                    waiting.clear()
+                parts.append((True, (ours or self).render(record)))
+
+        for found in PLAIN.finditer(text):
+            if found.start() > done:
+                others(found.start())
+            done = found.end()
+            waiting.append(self._plain(found, clean=clean))
+        others(len(text))
+        if waiting:
+            parts.append((False, "".join(waiting)))
+        return parts
+
+    def _plain(self, found: re.Match[str], *, clean: bool) -> str:
+        """Render a line that is nothing but what a child wrote."""
+        _, message, process, replica, stream = found.groups()
+        if not clean or "\\" in message or not self._unicode:
+            record = {"process": process, "replica": int(replica) if replica else None, "stream": stream}
+            return self.render({**record, "message": message_of(message)})
+        known = (process, replica, stream)
+        prefix = self._prefixes.get(known)
+        if prefix is None:
+            record = {"process": process, "replica": int(replica) if replica else None, "stream": stream}
+            prefix = self._prefixes[known] = self._prefix(record)
+        return f"{prefix}{message}\n"
 
     def label(self, record: Mapping[str, Any]) -> str:
         """Return the name that stands before a line: `worker.2`, `producer`, `orchestra`."""
@@ -147,36 +199,3 @@ class Renderer:
             return f"\x1b[2m{text}\x1b[0m" if dim else text
         word = f"{level}: " if first else ""
         return f"\x1b[{style}m{word}\x1b[0m{text}" if self._colour and word else f"{word}{text}"
-
-
-class Follower:
-    """Reads what is appended to a log, whole lines only, from an offset on."""
-
-    def __init__(self, path: str | os.PathLike[str], offset: int = 0) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.offset = offset  # of the first byte that `read` has not returned
-
-    def read(self, limit: int = 256 * 1024) -> list[bytes]:
-        """Return the next whole lines, about `limit` bytes of them; [] when there is nothing new."""
-        block = os.pread(self._fd, limit, self.offset)
-        end = block.rfind(b"\n") + 1
-        while not end and len(block) == limit:  # one line longer than the limit
-            limit *= 2
-            block = os.pread(self._fd, limit, self.offset)
-            end = block.rfind(b"\n") + 1
-        self.offset += end
-        return [line + b"\n" for line in block[:end].split(b"\n")[:-1]]
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
-        return self._fd
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

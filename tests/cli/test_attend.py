@@ -23,6 +23,7 @@ from orchestra.cli.attend import Attendant, Outcome, exit_status
 from orchestra.cli.exits import ExitCode
 from tests.support.runs import until
 
+LONG = ("1" * 300_000, "2" * 300_000)  # more than is shown at once
 ENDED = {"event": "ended", "exit_code": 0, "state": "down", "failed": [], "stopped_by": None, "objects_left": []}
 
 
@@ -83,7 +84,7 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 
 def watch(supervisor: Supervisor, **changes: Any) -> tuple[Outcome, list[str]]:
     shown: list[str] = []
-    options: dict[str, Any] = {"show": lambda line: shown.append(line.decode().rstrip("\n")), "flush": lambda: None}
+    options: dict[str, Any] = {"show": lambda lines: shown.extend(lines.decode().splitlines())}
     return Attendant(supervisor, **{**options, **changes}).attend(), shown
 
 
@@ -135,7 +136,7 @@ def test_detached_a_stop_that_was_asked_for_is_waited_for(supervisor: Supervisor
                 supervisor.say({**ENDED, "exit_code": 130, "stopped_by": "SIGINT"})
             return found
 
-    outcome = Attendant(Link(), None, lambda: None, until_up=True).attend(begin)
+    outcome = Attendant(Link(), None, until_up=True).attend(begin)
     assert supervisor.heard == [{"op": "stop", "signal": "SIGINT"}]
     assert outcome.ended is not None
     assert exit_status(outcome) == 130
@@ -180,7 +181,7 @@ def test_a_signal_while_the_plan_is_sent_waits_for_its_turn(supervisor: Supervis
         os.kill(os.getpid(), signal.SIGINT)
         sent.append(list(supervisor.heard))
 
-    attendant = Attendant(supervisor, None, lambda: None)
+    attendant = Attendant(supervisor, None)
     outcome = attendant.attend(begin)
     assert sent == [[]]
     assert supervisor.heard == [{"op": "stop", "signal": "SIGTERM"}, {"op": "kill"}]
@@ -227,7 +228,7 @@ def test_a_second_ctrl_c_kills_and_the_person_is_told_both_times(supervisor: Sup
 
 def test_ctrl_c_while_only_printing_is_left_ends_the_printing(supervisor: Supervisor) -> None:
     supervisor.accept()
-    supervisor.write("one", "two")
+    supervisor.write(*LONG)
     supervisor.say(ENDED)
     shown: list[bytes] = []
 
@@ -236,7 +237,7 @@ def test_ctrl_c_while_only_printing_is_left_ends_the_printing(supervisor: Superv
         os.kill(os.getpid(), signal.SIGINT)
 
     outcome, _ = watch(supervisor, show=show)
-    assert shown == [b"one\n"]
+    assert shown == [LONG[0].encode() + b"\n"]
     assert supervisor.heard == []
     assert exit_status(outcome) == 0
 
@@ -244,7 +245,7 @@ def test_ctrl_c_while_only_printing_is_left_ends_the_printing(supervisor: Superv
 def test_a_reader_that_leaves_stops_the_run(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attend, "closed_output", lambda: ExitCode.CLOSED_OUTPUT)
     supervisor.accept()
-    supervisor.write("one", "two")
+    supervisor.write(*LONG)
     shown: list[bytes] = []
 
     def show(line: bytes) -> None:
@@ -252,7 +253,7 @@ def test_a_reader_that_leaves_stops_the_run(supervisor: Supervisor, monkeypatch:
         raise BrokenPipeError
 
     outcome, _ = watch(supervisor, show=show)
-    assert shown == [b"one\n"]
+    assert shown == [LONG[0].encode() + b"\n"]
     assert supervisor.heard == [{"op": "stop", "signal": "SIGPIPE"}]
     assert exit_status(outcome) == 141
 
@@ -298,7 +299,7 @@ def test_a_terminal_that_takes_nothing_more_does_not_outlast_a_stopped_run(
 
 def test_a_slow_terminal_gets_everything_after_a_stop(supervisor: Supervisor) -> None:
     supervisor.accept()
-    supervisor.write("one", "two")
+    supervisor.write(*LONG)
     shown: list[bytes] = []
 
     def show(line: bytes) -> None:
@@ -307,7 +308,7 @@ def test_a_slow_terminal_gets_everything_after_a_stop(supervisor: Supervisor) ->
         shown.append(line)
 
     outcome, _ = watch(supervisor, show=show)
-    assert shown == [b"one\n", b"two\n"]
+    assert shown == [line.encode() + b"\n" for line in LONG]
     assert not outcome.stuck
     assert exit_status(outcome) == 143
 

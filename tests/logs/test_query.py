@@ -1,10 +1,13 @@
 from __future__ import annotations
 
-import io
 import json
+import os
 import re
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -14,8 +17,13 @@ from hypothesis import strategies as st
 from orchestra.errors import NotFound, StateError, UsageError
 from orchestra.logs import query
 from orchestra.logs.capture import Capture
+from orchestra.logs.catalogue import LEVELS
 from orchestra.logs.encode import event_record, text_of
-from orchestra.logs.query import Filter, Line, Target, parse_grep, parse_level, parse_when, read
+from orchestra.logs.files import rotated_path
+from orchestra.logs.query import Filter, Target, open_log, parse_grep, parse_level, read, records
+from orchestra.logs.records import record_of, split
+from orchestra.logs.render import text_of_record
+from orchestra.logs.when import SLACK
 
 START = 1_767_323_045  # 2026-01-02T03:04:05Z
 
@@ -54,12 +62,14 @@ def mixed(tmp_path: Path) -> Path:
     return log
 
 
+def raw(path: Path, wanted: Filter | None = None, tail: int | None = None) -> bytes:
+    with open_log(path) as log:
+        return b"".join(read(log, wanted, tail=tail))
+
+
 def shown(path: Path, wanted: Filter | None = None, tail: int | None = None) -> list[str]:
-    result = []
-    for line in read(path, wanted, tail=tail):
-        assert line.record is not None
-        result.append(line.record.get("event") or line.record["message"])
-    return result
+    found = [json.loads(line) for line in split(raw(path, wanted, tail))]
+    return [record.get("event") or record["message"] for record in found]
 
 
 ALL = [
@@ -104,7 +114,7 @@ def test_filters(mixed: Path, wanted: Filter, expected: list[str]) -> None:
 
 
 def test_the_stored_lines_come_out_as_they_are(mixed: Path) -> None:
-    assert b"".join(line.raw for line in read(mixed)) == mixed.read_bytes()
+    assert raw(mixed) == mixed.read_bytes()
 
 
 class TestTornLines:
@@ -116,7 +126,7 @@ class TestTornLines:
 
     def test_in_the_middle_they_are_left_out(self, mixed: Path) -> None:
         with mixed.open("ab") as log:
-            log.write(b'{"timestamp":"2026-01-0\nnull\n\n[]\n')
+            log.write(b'{"timestamp":"2026-01-0\n\nnull\n[]\n')
             log.write(event_record("supervisor.died", timestamp=stamp(7), run="r7", pid=1))
         assert shown(mixed) == [*ALL, "supervisor.died"]
         assert shown(mixed, tail=2) == ["run.ended", "supervisor.died"]
@@ -128,39 +138,53 @@ class TestTornLines:
         assert shown(tmp_path / "log", tail=1) == []
 
 
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes were read, one number a read."""
+    counts: list[int] = []
+    pread = os.pread
+
+    def counted(fd: int, size: int, offset: int) -> bytes:
+        found = pread(fd, size, offset)
+        counts.append(len(found))
+        return found
+
+    monkeypatch.setattr(os, "pread", counted)
+    return counts
+
+
 @pytest.mark.parametrize("width", [20, 3000, 60_000])
-def test_by_time_without_reading_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+def test_by_time_without_reading_it_all(tmp_path: Path, reads: list[int], width: int) -> None:
     log = tmp_path / "log.jsonl"
     count = 8_000_000 // (width + 150)
     log.write_bytes(numbered(count, width=width))
-    seen = 0
-    passes = Filter.passes
-
-    def counted(self: Filter, line: Line) -> bool:
-        nonlocal seen
-        seen += 1
-        return passes(self, line)
-
-    monkeypatch.setattr(Filter, "passes", counted)
     since, until = count * 2 // 3, count * 2 // 3 + 5
-    found = [line.record for line in read(log, Filter(since=stamp(since), until=stamp(until)))]
-    assert [int(record["message"].split()[0]) for record in found if record] == list(range(since, until))
-    assert seen < 70 + 5 + query.SLACK + 2 * 64 * 1024 // (width + 100)
+    found = records(log, Filter(since=stamp(since), until=stamp(until)))
+    assert [int(record["message"].split()[0]) for record in found] == list(range(since, until))
+    window = (SLACK + 5 + SLACK) * (width + 150)
+    assert sum(reads) < 4 * max(window, query._FIRST) + 50 * 8192
 
 
-def test_the_last_lines_without_reading_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_lines_without_reading_it_all(tmp_path: Path, reads: list[int]) -> None:
     log = tmp_path / "log.jsonl"
     log.write_bytes(numbered(20_000))
-    seen = 0
+    assert split(raw(log, tail=7)) == split(log.read_bytes())[-7:]
+    assert sum(reads) <= query._FIRST + 4096
 
-    def counted(self: Filter, line: Line) -> bool:
-        nonlocal seen
-        seen += 1
-        return True
 
-    monkeypatch.setattr(Filter, "passes", counted)
-    assert [line.raw for line in read(log, tail=7)] == log.read_bytes().splitlines(keepends=True)[-7:]
-    assert seen == 7
+def test_across_the_files_that_rotation_made(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    lines = split(numbered(4000))
+    for number in (3, 4, 10):
+        part, lines = lines[:1000], lines[1000:]
+        Path(rotated_path(log, number)).write_bytes(b"".join(part))
+    log.write_bytes(b"".join(lines) + b'{"timestamp":"2026')
+    whole = numbered(4000)
+    assert raw(log) == whole
+    assert raw(log, tail=3500) == b"".join(split(whole)[-3500:])
+    assert raw(log, Filter(since=stamp(1990), until=stamp(2010))) == b"".join(split(whole)[1990:2010])
+    Path(rotated_path(log, 4)).unlink()
+    assert raw(log, tail=2001) == b"".join(split(whole)[999:1000] + split(whole)[2000:])
 
 
 def test_lines_from_before_the_clock_was_set_back_are_found(tmp_path: Path) -> None:
@@ -173,78 +197,96 @@ def test_lines_from_before_the_clock_was_set_back_are_found(tmp_path: Path) -> N
     assert shown(tmp_path / "log", Filter(since=stamp(2980), until=stamp(2985)), tail=6) == found[-6:]
 
 
-@given(st.lists(st.binary(max_size=30).filter(lambda line: b"\n" not in line), max_size=30), st.integers(1, 50))
-def test_backwards_is_forwards_reversed(lines: Sequence[bytes], block: int) -> None:
-    text = b"".join([line + b"\n" for line in lines]) + b"no end"
-    original, query._BLOCK = query._BLOCK, block  # type: ignore[misc]
-    try:
-        found = [line.raw for line in query._backward(io.BytesIO(text), len(text))]
-    finally:
-        query._BLOCK = original  # type: ignore[misc]
-    expected = [line + b"\n" for line in lines]
-    assert found[::-1] == (expected[1:] if expected and expected[0] == b"\n" else expected)
+@given(
+    st.lists(st.binary(max_size=30).filter(lambda line: b"\n" not in line), max_size=30),
+    st.integers(1, 50),
+    st.lists(st.integers(0, 900), max_size=3),
+)
+def test_backwards_is_forwards_reversed(lines: Sequence[bytes], size: int, cuts: Sequence[int]) -> None:
+    text = b"".join([line + b"\n" for line in lines])
+    cuts = sorted({text.find(b"\n", cut) + 1 for cut in cuts} - {0})
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(query, "_BLOCK", size)
+        patch.setattr(query, "_FIRST", size)
+        log = Path(folder, "log")
+        for number, (start, end) in enumerate(pairwise([0, *cuts]), 1):
+            Path(rotated_path(log, number)).write_bytes(text[start:end])
+        log.write_bytes(text[cuts[-1] if cuts else 0 :] + b"no end")
+        with open_log(log) as opened:
+            assert b"".join(query._forward(opened, "")) == text
+            blocks = list(query._backward(opened))
+    assert b"".join(reversed(blocks)) == text
+    assert all(block.endswith(b"\n") for block in blocks)
+
+
+WORDS = st.sampled_from(["a", "b", "stderr", 'say "a"', "tab\t", "ü", '"event":"run.ended"', "\\", "\x7f", "\u2028"])
+
+
+@st.composite
+def stored_records(draw: st.DrawFn) -> bytes:
+    """One line of a log: plain text of a child, a child's JSON, an event, a torn one."""
+    when = stamp(draw(st.integers(0, 5)))
+    process, replica = draw(st.sampled_from(["a", "b", "ab"])), draw(st.sampled_from([None, 1, 2, 12]))
+    match draw(st.integers(0, 4)):
+        case 0 | 1:
+            text = draw(WORDS).encode()
+        case 2:
+            data = draw(st.dictionaries(st.sampled_from(["stream", "level", "process", "event"]), WORDS))
+            message = {"msg": draw(WORDS), **data, **draw(st.sampled_from([{}, {"level": "error"}, {"level": "info"}]))}
+            text = json.dumps(message).encode()
+        case 3:
+            name = draw(st.sampled_from(["process.started", "process.skipped", "object.gone"]))
+            about: dict[str, Any] = {"process": process, "replica": replica or 1}
+            return event_record(name, timestamp=when, run="r", **({"object": "a"} if "object" in name else about))
+        case _:
+            return draw(st.sampled_from([b"\n", b'{"timestamp":"2026-01-02T03:04:0\n', b"null\n", b"[]\n"]))
+    stream = draw(st.sampled_from(["stdout", "stderr"]))
+    return Capture(run="r", process=process, replica=replica, pid=5, stream=stream).feed(text + b"\n", when)
+
+
+@given(
+    st.lists(stored_records(), max_size=12),
+    st.builds(
+        Filter,
+        targets=st.lists(st.builds(Target, st.sampled_from(["a", "b"]), st.sampled_from([None, 1, 2])), max_size=2),
+        since=st.sampled_from(["", stamp(1), stamp(3)]),
+        until=st.sampled_from(["", stamp(4)]),
+        level=st.sampled_from(["", "", "info", "warning", "error"]),
+        grep=st.sampled_from([None, re.compile("a"), re.compile("\t|ü"), re.compile("stream=")]),
+        events=st.sampled_from([(), (), ("process.*",), ("*.started", "object.gone"), ("process.s[kt]*",)]),
+        stream=st.sampled_from(["", "stdout", "stderr"]),
+    ),
+)
+def test_looking_for_bytes_selects_what_parsing_every_line_selects(lines: Sequence[bytes], wanted: Filter) -> None:
+    def passes(record: dict[str, Any] | None) -> bool:
+        if record is None:
+            return False
+        if record["timestamp"] < wanted.since or (wanted.until and record["timestamp"] >= wanted.until):
+            return False
+        level = LEVELS.index(record["level"]) if "level" in record else -1
+        return (
+            wanted.stream in ("", record.get("stream"))
+            and (not wanted.targets or any(target.matches(record) for target in wanted.targets))
+            and (not wanted.level or level >= LEVELS.index(wanted.level))
+            and (not wanted.events or any(fnmatchcase(record.get("event", ""), event) for event in wanted.events))
+            and (wanted.grep is None or wanted.grep.search(text_of_record(record)) is not None)
+        )
+
+    expected = [line for line in lines if passes(record_of(line))]
+    assert wanted.select(b"".join(lines)) == b"".join(expected)
 
 
 def test_no_log(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no log"):
-        list(read(tmp_path / "log.jsonl"))
+        open_log(tmp_path / "log.jsonl")
     with pytest.raises(StateError, match="directory"):
-        list(read(tmp_path))
+        raw(tmp_path)
 
 
 def test_an_empty_log(tmp_path: Path) -> None:
     (tmp_path / "log").touch()
-    assert list(read(tmp_path / "log")) == []
-    assert list(read(tmp_path / "log", Filter(since=stamp(0)), tail=3)) == []
-
-
-class TestWhen:
-    NOW = START + 0.25
-
-    @pytest.mark.parametrize(
-        ("text", "ago"),
-        [("90", 90), ("30s", 30), ("5m", 300), ("1h30m", 5400), ("2d", 172_800), ("500ms", 0.5), ("1.5s", 1.5)],
-    )
-    def test_how_long_ago(self, text: str, ago: float) -> None:
-        assert parse_when(text, self.NOW) == stamp(0.25 - ago)
-
-    @pytest.mark.parametrize(
-        ("text", "expected"),
-        [
-            ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05.000000Z"),
-            ("2026-01-02T03:04:05.123456Z", "2026-01-02T03:04:05.123456Z"),
-            ("2026-01-02 03:04:05+02:00", "2026-01-02T01:04:05.000000Z"),
-            ("0001-01-01T00:00:00Z", "1970-01-01T00:01:00.000000Z"),
-            ("9999-12-31T23:59:59Z", "9999-12-31T23:58:59.000000Z"),
-        ],
-    )
-    def test_a_moment(self, text: str, expected: str) -> None:
-        assert parse_when(text, self.NOW) == expected
-
-    @pytest.mark.parametrize(
-        ("text", "expected"),
-        [
-            ("2026-01-02", "2026-01-02T05:00:00.000000Z"),
-            ("2026-01-02T10:30", "2026-01-02T15:30:00.000000Z"),
-            ("20:15", "2026-01-02T01:15:00.000000Z"),  # there it is still January 1st
-            ("7:15:30", "2026-01-01T12:15:30.000000Z"),
-        ],
-    )
-    def test_local_time(self, text: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        import time
-
-        monkeypatch.setenv("TZ", "EST5")
-        time.tzset()
-        try:
-            assert parse_when(text, self.NOW) == expected
-        finally:
-            monkeypatch.undo()
-            time.tzset()
-
-    @pytest.mark.parametrize("text", ["", "yesterday-ish", "5x", "25:00", "2026-13-01", "-5m", "1e5"])
-    def test_nonsense(self, text: str) -> None:
-        with pytest.raises(UsageError, match="is not a time"):
-            parse_when(text)
+    assert raw(tmp_path / "log") == b""
+    assert raw(tmp_path / "log", Filter(since=stamp(0)), tail=3) == b""
 
 
 def test_targets() -> None:
@@ -272,10 +314,3 @@ def test_levels_and_patterns() -> None:
     assert parse_grep("a.c").search("xabc")
     with pytest.raises(UsageError, match="regular expression"):
         parse_grep("(")
-
-
-def test_a_record_is_parsed_once() -> None:
-    line = Line(json.dumps({"timestamp": "T"}).encode())  # a space after the colon: not our encoder
-    record: Any = line.record
-    assert line.record is record
-    assert line.stamp == "T"

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +10,8 @@ from hypothesis import strategies as st
 
 from orchestra.logs.capture import Capture
 from orchestra.logs.encode import event_record
-from orchestra.logs.render import Follower, Renderer, escape, text_of_record, use_colour
+from orchestra.logs.records import split
+from orchestra.logs.render import Renderer, escape, is_ours, text_of_record, use_colour
 
 REPLICAS = {"producer": 1, "worker": 3}
 
@@ -188,32 +187,48 @@ class TestColour:
         assert Renderer.to(raw, environment={}).render(record(b"x")) == "worker.2  | x\n"
 
 
-class TestFollower:
-    def test_whole_lines_as_they_come(self, tmp_path: Path) -> None:
-        path = tmp_path / "log"
-        path.touch()
-        with Follower(path) as follower, path.open("ab", buffering=0) as log:
-            assert follower.read() == []
-            log.write(b"one\ntwo\nthr")
-            assert follower.read() == [b"one\n", b"two\n"]
-            assert follower.read() == []
-            log.write(b"ee\r\x85\n")
-            assert follower.read() == [b"three\r\x85\n"]
+class TestManyLines:
+    """Plain lines of children are rendered without being parsed: the result must not tell."""
 
-    def test_a_little_at_a_time_and_lines_of_any_length(self, tmp_path: Path) -> None:
-        path = tmp_path / "log"
-        lines = [b"%d" % n * (n % 50) + b"\n" for n in range(500)] + [b"x" * 5000 + b"\n"]
-        path.write_bytes(b"".join(lines))
-        found: list[bytes] = []
-        with Follower(path) as follower:
-            while more := follower.read(limit=100):
-                found += more
-            assert follower.offset == os.stat(path).st_size
-            assert os.fstat(follower.fileno()).st_size == follower.offset
-        assert found == lines
+    TEXTS = st.sampled_from(
+        [b"x", b"", b'say "hi"', b"tab\there", b"\x1b[2J", b"gr\xc3\xbc\xc3\x9fe", b"dos\r", b"bad \xff", b"\\u0041",
+         b"\xe2\x80\xae", b'{"msg":"m","level":"error","n":1}', b'{"no', b"\x7f", b"\xf0\x9f\x8e\xbb", b"x" * 70_000]
+    )  # fmt: skip
 
-    def test_from_an_offset(self, tmp_path: Path) -> None:
-        path = tmp_path / "log"
-        path.write_bytes(b"old\nnew\n")
-        with Follower(path, offset=4) as follower:
-            assert follower.read() == [b"new\n"]
+    @given(
+        st.lists(
+            st.tuples(TEXTS, st.sampled_from(["producer", "worker", "o\u202ex"]), st.sampled_from([None, 1, 12]),
+                      st.sampled_from(["stdout", "stderr", ""])),
+            max_size=8,
+        ),
+        st.booleans(),
+        st.sampled_from(["utf-8", "latin-1"]),
+    )  # fmt: skip
+    def test_they_look_as_they_do_one_by_one(
+        self, lines: list[tuple[bytes, str, int | None, str]], colour: bool, encoding: str
+    ) -> None:
+        stored = b""
+        for text, process, replica, stream in lines:
+            if stream:
+                capture = Capture(run="r7", process=process, replica=replica, pid=5, stream=stream)
+                stored += capture.feed(text + b"\n", "2026-01-02T03:04:05.000006Z")
+            else:
+                stored += event_record("process.skipped", run="r7", process=process, replica=1, reason="r")
+        out = Renderer(colour=colour, replicas=REPLICAS, encoding=encoding)
+        err = Renderer(colour=not colour, replicas=REPLICAS)
+        expected = [
+            (is_ours(record), (err if is_ours(record) else out).render(record))
+            for record in map(json.loads, split(stored))
+        ]
+        found = out.render_lines(stored, ours=err)
+        assert "".join(text for _, text in found) == "".join(text for _, text in expected)
+        for ours in (True, False):
+            assert "".join(t for o, t in found if o is ours) == "".join(t for o, t in expected if o is ours)
+
+    def test_torn_lines_and_the_hidden_event_are_left_out(self) -> None:
+        stored = b'{"timestamp":"2026-01-02T03:04\n\n\xff\n'
+        stored += event_record("object.failed", run="r", object="o", family="f", kind="k", reason="r")
+        stored += event_record("run.stopping", run="r", reason="asked")
+        renderer = Renderer(colour=False)
+        assert renderer.render_lines(stored, hidden="object.failed") == [(True, "orchestra ▸ stopping: asked\n")]
+        assert len(renderer.render_lines(stored)) == 2
