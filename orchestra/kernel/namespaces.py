@@ -213,6 +213,8 @@ def _mount_folders(shm_size: int | None) -> None:
 
 def _set_limit(name: str, value: int | str) -> None:
     path = f"/proc/sys/{name.replace('.', '/')}"
+    if host.sysctl(name) == str(value):
+        return  # so that nobody is refused what needs no change
     try:
         _write_text(path, str(value))
     except OSError as err:
