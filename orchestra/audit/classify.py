@@ -1,4 +1,4 @@
-"""PURE: the verdict on one object that the ledger knows, with its evidence in words.
+"""PURE: the verdict on one object, with its evidence in words.
 
 First match wins, as in the table of verdicts of the command line:
 
@@ -6,20 +6,33 @@ First match wins, as in the table of verdicts of the command line:
     live      it belongs to a run that is live, or that ended and waits for `down`
     kept      it stays on purpose: `on_down`, or `--leak`; also when a crash came before that was put on record
     leaked    its run is over and it should not be there
-    foreign   not ours: declared external, or a file that was there before
-    unknown   it may be ours, which is not proven: never removed
+    foreign   not ours: held, or its maker lives, or a rule says that it is normal while nobody holds it; declared
+              external, or a file that was there before
+    unknown   its holders cannot be seen
+    orphan    nobody holds it and its maker is provably gone
+    unknown   nothing tells; or it may be ours, which is not proven. Never removed
+
+`classify` judges what our record knows, `classify_found` everything else. Where something cannot be told, it counts as
+in use.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
 
+from orchestra.audit.attribute import Makers
 from orchestra.kinds import Family, Holders, OnDown, Stat
 from orchestra.ledger.rows import RUNNING_STATES, ObjectRow, ObjectState, RunRow
 from orchestra.objects.entitlement import Decision, Ruling
 from orchestra.objects.names import NAMELESS_FAMILIES
 from orchestra.objects.words import holders_in_words
+
+if TYPE_CHECKING:
+    from orchestra.audit.rules import Match
+    from orchestra.kernel.census import Process
+    from orchestra.kernel.inventory import Seen
 
 
 class Verdict(StrEnum):
@@ -201,3 +214,127 @@ def _reason(row: ObjectRow) -> str:
     if row.why:
         return row.why
     return "--leak" if row.by_hand_leak else f"on_down: {row.on_down}"
+
+
+# What is not on our record -----------------------------------------------------------------------------------------
+
+
+class Reason(StrEnum):
+    """Why an object that is not on our record has its verdict."""
+
+    MARKED = "marked"  # a System V segment that dies with its last detach
+    UNLINKED = "unlinked"
+    HELD = "held"
+    MAKER_LIVES = "maker lives"
+    NORMAL = "normal"
+    USERS_LIVE = "users live"
+    UNSEEN = "unseen"
+    MAKER_GONE = "maker gone"
+    USERS_GONE = "users gone"
+    NO_TRACE = "no trace"
+
+
+VERDICT_OF = {
+    Reason.MARKED: Verdict.DELETED,
+    Reason.UNLINKED: Verdict.DELETED,
+    Reason.HELD: Verdict.FOREIGN,
+    Reason.MAKER_LIVES: Verdict.FOREIGN,
+    Reason.NORMAL: Verdict.FOREIGN,
+    Reason.USERS_LIVE: Verdict.FOREIGN,
+    Reason.UNSEEN: Verdict.UNKNOWN,
+    Reason.MAKER_GONE: Verdict.ORPHAN,
+    Reason.USERS_GONE: Verdict.ORPHAN,
+    Reason.NO_TRACE: Verdict.UNKNOWN,
+}
+
+
+class Found(NamedTuple):
+    """Everything that is known about one object that is not on our record.
+
+    `held`: a holder was seen, or counted by the kernel. `complete`: nobody can hold it unseen. `users`: living programs
+    of the family that its rule names; `users_gone`: the rule names some, and provably none runs.
+    """
+
+    seen: Seen
+    held: bool
+    complete: bool
+    makers: Makers = Makers()
+    match: Match | None = None
+    users: tuple[Process, ...] = ()
+    users_gone: bool = False
+    unlinked: bool = False
+
+
+def reason_for(found: Found) -> Reason:
+    """Decide: the first that applies."""
+    if found.unlinked:
+        return Reason.UNLINKED
+    if found.held:
+        return Reason.MARKED if found.seen.marked else Reason.HELD
+    if found.makers.living is not None:
+        return Reason.MAKER_LIVES
+    if found.match is not None and found.match.rule.normal:
+        return Reason.NORMAL
+    if found.users:
+        return Reason.USERS_LIVE
+    if not found.complete:
+        return Reason.UNSEEN
+    if found.makers.all_gone:
+        return Reason.MAKER_GONE
+    if found.users_gone and not found.makers.clues:
+        return Reason.USERS_GONE
+    return Reason.NO_TRACE
+
+
+def classify_found(found: Found, reason: Reason, holders: Holders, obstacle: str = "") -> Classified:
+    """Put a decision of `reason_for` in words. `obstacle` says what else keeps an orphan from being removable."""
+    verdict = VERDICT_OF[reason]
+    parts = [_found_words(found, reason, holders)]
+    rule = found.match.rule if found.match is not None else None
+    if rule is not None and rule.name is not None:
+        parts.append(f"its name is that of {rule.software}")
+    elif rule is not None:
+        parts.append(f"it looks like that of {rule.software}")
+    if verdict is not Verdict.ORPHAN:
+        return Classified(verdict, "; ".join(parts))
+    if rule is None:
+        obstacle = obstacle or "no rule says that it may be removed: `orchestra remove` does it by hand"
+    elif not rule.remove:
+        obstacle = obstacle or f"left to its owner: {rule.instead}"
+    if rule is not None and rule.danger:
+        parts.append(f"beware: {rule.danger}")
+    return Classified(verdict, "; ".join(parts), removable=not obstacle, obstacle=obstacle)
+
+
+def _found_words(found: Found, reason: Reason, holders: Holders) -> str:
+    gone = {Reason.MARKED: "it is marked for removal", Reason.UNLINKED: "its name is gone"}
+    if reason in gone:
+        return f"{gone[reason]} and it ends with its last holder: {_holding(found, holders)}"
+    if reason is Reason.HELD:
+        return _holding(found, holders)
+    if reason is Reason.MAKER_LIVES and found.makers.living is not None:
+        return f"{found.makers.living.words}; held by nobody"
+    if reason is Reason.NORMAL and found.match is not None:
+        return f"held by nobody, which is normal: {found.match.rule.why}"
+    if reason is Reason.USERS_LIVE:
+        named = ", ".join(f"{user.pid} ({user.command})" for user in found.users[:3])
+        return f"held by nobody, which is normal while a program of its family runs: {named}"
+    clues = "; ".join(clue.words for clue in found.makers.clues)
+    if reason is Reason.MAKER_GONE:
+        return f"held by nobody; {clues}"
+    if reason is Reason.USERS_GONE:
+        return "held by nobody; no program of its owner that uses such objects runs"
+    unseen = "no holder seen, though not every process could be looked into"
+    return "; ".join(part for part in (unseen if not found.complete else "held by nobody", clues or _NO_CLUE) if part)
+
+
+_NO_CLUE = "nothing tells who made it"
+
+
+def _holding(found: Found, holders: Holders) -> str:
+    if holders.holders:
+        rest = "" if holders.complete else ", and maybe by processes that cannot be looked into"
+        return holders_in_words(holders) + rest
+    if found.seen.attached:
+        return f"attached {found.seen.attached} times by processes that cannot be seen"
+    return "held by a process that cannot be seen"

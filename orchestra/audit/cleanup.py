@@ -92,6 +92,8 @@ def clean(ledger: Ledger, chosen: Chosen, *, world: World = KERNEL) -> Cleaned:
         if held:
             left.append(Left(finding, held))
             continue
+        if finding.row is None:
+            continue  # `choose` picks none of those
         result = remove_recorded(ledger, finding.row, world=world)
         if result.outcome is Outcome.REMOVED:
             removed.append(finding)
@@ -101,20 +103,18 @@ def clean(ledger: Ledger, chosen: Chosen, *, world: World = KERNEL) -> Cleaned:
 
 
 def _matches(finding: Finding, selection: Selection, now: float) -> bool:
-    row = finding.row
-    if selection.run is not None and row.run != selection.run:
+    if selection.run is not None and (finding.row is None or finding.row.run != selection.run):
         return False
-    if selection.older_than is not None and now - row.created_at < selection.older_than:
+    if selection.older_than is not None and now - finding.created_at < selection.older_than:
         return False
-    words = {row.kind.value, row.family.value, f"{row.family}-{row.kind}"}
+    family, kind = finding.ref.family, finding.ref.kind
+    words = {kind.value, family.value, f"{family}-{kind}"}
     return not selection.kinds or bool(words & set(selection.kinds))
 
 
 def _held_now(findings: Sequence[Finding], world: World) -> list[str]:
     """Who holds each of them at this moment, "" for nobody: a question to a person may have taken its time."""
-    places, identities = positions(
-        finding.row.identity or (finding.stat.identity if finding.stat is not None else None) for finding in findings
-    )
+    places, identities = positions(finding.identity for finding in findings)
     try:
         found = world.holders(identities) if identities else {}
     except KernelError as err:

@@ -20,7 +20,9 @@ IsLive = Callable[[RunRow], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class Look:
+    """One object on record, what we may do about it, and what was found of it."""
+
     row: ObjectRow
     ruling: Ruling
     stat: Stat | None
@@ -39,12 +41,22 @@ def scan(ledger: Ledger, is_live: IsLive, *, world: World = KERNEL, run: str | N
     `is_live(run)` says whether a supervisor or guardian lives for just that run (see `liveness.live_runs`).
     """
     where = world.here()
+    looks = look_at_all(ledger, world, where, run=run)
+    findings = judge(looks, _holders(looks, world), ledger, is_live, world, where)
+    return Report(where.ipc_ns, tuple(findings), sum(look.ruling.elsewhere for look in looks))
+
+
+def look_at_all(ledger: Ledger, world: World, where: Here, *, run: str | None = None) -> list[Look]:
+    """Look at every object that the record says may be there."""
     claimed = claims(ledger)
-    looks = [
-        _look(row, world, where, claimed)
-        for row in ledger.objects(run=run, states=(*OPEN_STATES, ObjectState.BORROWED))
-    ]
-    holders = _holders(looks, world)
+    rows = ledger.objects(run=run, states=(*OPEN_STATES, ObjectState.BORROWED))
+    return [_look(row, world, where, claimed) for row in rows]
+
+
+def judge(
+    looks: Sequence[Look], holders: Sequence[Holders], ledger: Ledger, is_live: IsLive, world: World, where: Here
+) -> list[Finding]:
+    """Return a finding for each of the looks, given who holds it, that is still there."""
     runs = _Runs(ledger, is_live, world)
     findings = []
     for look, held in zip(looks, holders, strict=True):
@@ -58,7 +70,7 @@ def scan(ledger: Ledger, is_live: IsLive, *, world: World = KERNEL, run: str | N
         verdict = classify(facts)
         if verdict is not None:
             findings.append(Finding(row, look.stat, held, verdict))
-    return Report(where.ipc_ns, tuple(findings), sum(look.ruling.elsewhere for look in looks))
+    return findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +104,17 @@ class _Runs:
         )
 
 
-def _look(row: ObjectRow, world: World, where: Here, claimed: set[Claim]) -> _Look:
+def _look(row: ObjectRow, world: World, where: Here, claimed: set[Claim]) -> Look:
     examined = [(seen, entitlement(row, seen, where)) for seen in sightings(row, world, claimed)]
     ruling = combined(examined)
     seen = next(seen for seen, each in examined if each is ruling)
     if row.state is ObjectState.BORROWED:
-        return _Look(row, ruling, seen.stat)
+        return Look(row, ruling, seen.stat)
     # A stranger in its place is not what the finding is about.
-    return _Look(row, ruling, None if ruling.decision is Decision.GONE else seen.stat)
+    return Look(row, ruling, None if ruling.decision is Decision.GONE else seen.stat)
 
 
-def _holders(looks: Sequence[_Look], world: World) -> list[Holders]:
+def _holders(looks: Sequence[Look], world: World) -> list[Holders]:
     """One pass over /proc for all of them."""
     places, identities = positions(look.identity for look in looks)
     try:

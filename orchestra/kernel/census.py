@@ -69,7 +69,7 @@ class Census:
         """Yield living processes of a user whose comm, and whose command line, these patterns are found in."""
         for pid in procfs.pids(self.root):
             one = self.alive(pid)
-            if one is None or not command.search(one.command) or self.uid(pid) != uid:
+            if one is None or not command.search(one.command) or uid not in (None, self.uid(pid)):
                 continue
             if arguments is None or arguments.search(self._arguments(pid)):
                 yield one
@@ -145,7 +145,9 @@ def boot_time(root: str = procfs.PROC) -> float:
 
 @cache
 def user_name(uid: int) -> str:
-    """Return the name of a user, `uid N` for one without."""
+    """Return the name of a user, `uid N` for one without; `unknown` for -1."""
+    if uid < 0:
+        return "unknown"
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -22,8 +22,12 @@ def holders_of(identities: Sequence[Identity], root: str = procfs.PROC) -> dict[
     """
     if not identities:
         return {}
+    return answers(identities, traces.look(wanted_for(identities), root), root)
+
+
+def answers(identities: Sequence[Identity], found: traces.Traces, root: str = procfs.PROC) -> dict[int, Holders]:
+    """Return the same from a pass that was made already; it must have looked for `wanted_for(identities)`."""
     here = host.ipc_namespace_of("self", root)
-    found = traces.look(_wanted(identities), root)
     return {n: _answer(identity, found, here, root) for n, identity in enumerate(identities)}
 
 
@@ -35,7 +39,8 @@ def attached_pids(mappings: Sequence[tuple[int, int]], key: int) -> list[int]:
     return [pid for pid, shown in mappings if key in (0, shown)]
 
 
-def _wanted(identities: Sequence[Identity]) -> traces.Wanted:
+def wanted_for(identities: Sequence[Identity]) -> traces.Wanted:
+    """Return what a pass must look for to answer about these."""
     inodes = {(i.st_dev, i.st_ino) for i in identities if i.st_dev is not None and i.st_ino is not None}
     elsewhere = (i.st_ino for i in identities if i.family is not Family.POSIX and i.st_ino is not None)
     kinds = {identity.kind for identity in identities if identity.family is Family.SYSV}

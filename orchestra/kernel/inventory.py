@@ -107,10 +107,10 @@ class Inventory(NamedTuple):
 def take(root: str = procfs.PROC, shm: str = SHM_FOLDER) -> Inventory:
     """List all objects of the place this process is in. Never raises: what cannot be read is a gap."""
     gaps: list[str] = []
-    queue_dev, queues = _queues(gaps)
-    in_shm = list(_in_shm(shm, gaps))
+    queue_dev, named = queues(gaps)
+    files = list(in_shm(shm, gaps))
     place = Place(host.boot_id(), host.ipc_namespace_of("self", root) or 0, _device(shm), shm, queue_dev)
-    return Inventory(place, (*queues, *in_shm, *sysv(root, gaps)), tuple(gaps))
+    return Inventory(place, (*named, *files, *sysv(root, gaps)), tuple(gaps))
 
 
 def sysv(root: str, gaps: list[str]) -> Iterator[Seen]:
@@ -152,7 +152,8 @@ def _set(row: procfs.SysvSet) -> Seen:
 # POSIX ------------------------------------------------------------------------------------------------------------
 
 
-def _queues(gaps: list[str]) -> tuple[int | None, list[Seen]]:
+def queues(gaps: list[str]) -> tuple[int | None, list[Seen]]:
+    """Return st_dev of this IPC namespace's queue file system and its queues; None where it cannot be had."""
     try:
         with queue_folder() as folder:
             return os.fstat(folder).st_dev, list(queues_in(folder))
@@ -172,7 +173,8 @@ def queues_in(folder: int) -> Iterator[Seen]:
                 yield node(Family.POSIX, Kind.QUEUE, f"/{entry.name}", entry.stat(follow_symlinks=False))
 
 
-def _in_shm(folder: str, gaps: list[str]) -> Iterator[Seen]:
+def in_shm(folder: str, gaps: list[str]) -> Iterator[Seen]:
+    """Yield what lies in a /dev/shm, ours or another process's, folders and their content too."""
     try:
         with os.scandir(folder) as entries:
             yield from _files(entries, folder, folder, gaps, [0])
@@ -251,6 +253,26 @@ def node(family: Family, kind: Kind, name: str | None, found: os.stat_result) ->
         family, kind, name, None, None, found.st_mode & 0o777, found.st_uid, found.st_gid,
         found.st_size if kind is Kind.SEGMENT else None, None, found.st_ctime, found.st_dev, found.st_ino, found,
     )  # fmt: skip
+
+
+def path_of(seen: Seen, place: Place) -> str:
+    """Return the file behind what lies in /dev/shm, also where that is another process's."""
+    name = seen.name or ""
+    if seen.family is not Family.POSIX:
+        return place.shm + name.removeprefix(SHM_FOLDER)
+    return f"{place.shm}/{nodes.SEMAPHORE_PREFIX if seen.kind is Kind.SEMAPHORE else ''}{name[1:]}"
+
+
+def sighted(family: Family, kind: Kind, name: str, inode: tuple[int, int], found: os.stat_result | None) -> Seen:
+    """Return what is known through its holders only. Without `found` its owner, mode and times are not known."""
+    if family is Family.POSIX:
+        name = "/" + name.rpartition("/")[2]
+        if kind is Kind.SEMAPHORE:
+            name = "/" + name[1:].removeprefix(nodes.SEMAPHORE_PREFIX)
+    if found is not None:
+        return node(family, kind, name, found)
+    unknown = os.stat_result((0, inode[1], inode[0], 0, -1, -1, 0, 0, 0, 0))
+    return node(family, kind, name, unknown)._replace(size=None)
 
 
 def born(seen: Seen, path: str) -> Identity | None:

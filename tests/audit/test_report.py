@@ -8,7 +8,7 @@ from tests.support.rows import object_row
 
 KEYS = [
     "family", "kind", "name", "key", "id", "size", "mode", "owner", "created_at", "verdict", "instance", "run",
-    "intended", "holders", "evidence", "removable",
+    "intended", "holders", "evidence", "removable", "holders_complete", "rule", "group", "namespace",
 ]  # fmt: skip
 LEAKED = Classified(Verdict.LEAKED, "because", intended=False, removable=True)
 
@@ -24,7 +24,11 @@ def test_a_finding_has_every_documented_key_in_order() -> None:
         "family": "sysv", "kind": "segment", "name": None, "key": "0xdeadbeef", "id": 0, "size": 4096,
         "mode": "0o040", "owner": "root", "created_at": "1970-01-01T00:00:01.500000Z", "verdict": "leaked",
         "instance": "pipeline", "run": "r1", "intended": False,
-        "holders": [{"pid": 7, "command": "sh", "how": "attached"}], "evidence": "because", "removable": True,
+        "holders": [
+            {"pid": 7, "command": "sh", "how": "attached", "started_at": None, "user": None, "unit": None}
+        ],
+        "evidence": "because", "removable": True, "holders_complete": True, "rule": None, "group": None,
+        "namespace": None,
     }  # fmt: skip
 
 
@@ -45,7 +49,7 @@ def test_the_name_is_the_one_it_was_found_under() -> None:
 def test_the_summary_counts_every_verdict() -> None:
     report = Report(4026531839, (Finding(object_row(), None, Holders(()), LEAKED),) * 2, elsewhere=3)
     answer = report.to_json()
-    assert list(answer) == ["namespace", "findings", "summary"]
+    assert list(answer) == ["namespace", "findings", "summary", "gaps", "notes"]
     assert answer["namespace"] == "ipc:[4026531839]"
     assert answer["summary"] == {
         "deleted": 0, "live": 0, "kept": 0, "leaked": 2, "foreign": 0, "orphan": 0, "unknown": 0,

@@ -1,0 +1,331 @@
+"""Look at everything: what is on our record and all else on this host, and judge it. Changes nothing.
+
+One inventory of each place, one pass over /proc for all of them; then each object is decided by the pure rules of
+`classify`. Words and holders of an object are made when somebody reads them: a host may have tens of thousands.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, overload
+
+from orchestra.audit import rules
+from orchestra.audit.attribute import Makers, makers
+from orchestra.audit.classify import VERDICT_OF, Found, Reason, Verdict, classify_found, reason_for
+from orchestra.audit.report import Finding, Report
+from orchestra.audit.scan import IsLive, Look, judge, look_at_all, positions
+from orchestra.kernel import holders as holding
+from orchestra.kernel import inventory, lease, libc, places, procfs, traces
+from orchestra.kernel.census import Census, Process, user_name
+from orchestra.kernel.inventory import Inventory, Place, Seen
+from orchestra.kinds import Family, Holder, Holders, Identity, Kind
+from orchestra.ledger.journal import Ledger
+from orchestra.objects.world import KERNEL, World
+
+_MEMBERS_ASKED = 64  # of a semaphore set, for the process that changed each last
+
+
+def survey(
+    ledger: Ledger, is_live: IsLive, *, all_namespaces: bool = False, world: World = KERNEL, root: str = procfs.PROC
+) -> Report:
+    """Return a finding for each object of this host, those on record first.
+
+    `is_live` as in `scan`. With `all_namespaces` also what is in the namespaces of other visible processes, as far as
+    this process may enter them.
+    """
+    where = world.here()
+    looks = look_at_all(ledger, world, where)
+    here = inventory.take(root)
+    elsewhere = places.others(here.place, root) if all_namespaces else []
+    spots, identities = positions(look.identity for look in looks)
+    found = traces.look(_wanted([here, *elsewhere], identities), root)
+    answers = holding.answers(identities, found, root)
+    nobody = Holders(())
+    held = [nobody if spot is None else answers[spot] for spot in spots]
+    recorded = judge(looks, held, ledger, is_live, world, where)
+    sky = _Sky(found, Census(root), rules.load(), root)
+    ours = _ours(recorded, looks)
+    seen = [one for each in (here, *elsewhere) for one in sky.judge(each, ours)]
+    gaps = tuple(gap for each in (here, *elsewhere) for gap in each.gaps) + sky.gaps()
+    return Report(
+        where.ipc_ns,
+        Findings(recorded, seen, sky),
+        sum(look.ruling.elsewhere for look in looks),
+        gaps,
+        counts=Counter([*(each.verdict for each in recorded), *(VERDICT_OF[each.reason] for each in seen)]),
+    )
+
+
+class Judged(NamedTuple):
+    """One object and its verdict, words not yet made."""
+
+    found: Found
+    reason: Reason
+    place: Place
+
+
+class Findings(Sequence[Finding]):
+    """The findings of a survey, those beyond our record made when they are asked for."""
+
+    def __init__(self, recorded: Sequence[Finding], judged: Sequence[Judged], sky: _Sky) -> None:
+        self._recorded, self._judged, self._sky = recorded, judged, sky
+        self._obstacles = _together(judged)
+
+    def __len__(self) -> int:
+        return len(self._recorded) + len(self._judged)
+
+    @overload
+    def __getitem__(self, index: int) -> Finding: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Finding]: ...
+
+    def __getitem__(self, index: int | slice) -> Finding | list[Finding]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        index = index + len(self) if index < 0 else index
+        if index < len(self._recorded):
+            return self._recorded[index]
+        return self._made(self._judged[index - len(self._recorded)])
+
+    def __iter__(self) -> Iterator[Finding]:
+        yield from self._recorded
+        yield from map(self._made, self._judged)
+
+    def only(self, *verdicts: Verdict) -> Iterator[Finding]:
+        """Yield the findings with one of these verdicts; no others are made."""
+        yield from (each for each in self._recorded if each.verdict in verdicts)
+        for each in self._judged:
+            if VERDICT_OF[each.reason] in verdicts:
+                yield self._made(each)
+
+    def _made(self, judged: Judged) -> Finding:
+        found = judged.found
+        holders = self._sky.holders(found, judged.place)
+        match = found.match if found.match is not None else self._sky.match(found.seen)
+        group = match.group if match is not None else ""
+        obstacle = self._obstacles.get(group, "") if group else ""
+        if judged.place.pid is not None:
+            obstacle = f"it is in another namespace, {places.name(judged.place)}"
+        classified = classify_found(found._replace(match=match), judged.reason, holders, obstacle)
+        rule = match.rule.id if match is not None else ""
+        return Finding(None, None, holders, classified, found.seen, judged.place, rule, group)
+
+
+def _together(judged: Sequence[Judged]) -> dict[str, str]:
+    """Return, by group, what keeps all of it: a member that is not an orphan."""
+    kept: dict[str, str] = {}
+    for each in judged:
+        match = each.found.match
+        if match is not None and match.group and VERDICT_OF[each.reason] is not Verdict.ORPHAN:
+            kept.setdefault(match.group, f"it goes together with {each.found.seen.ref}, which is not an orphan")
+    return kept
+
+
+def _wanted(all_places: Sequence[Inventory], identities: Sequence[Identity]) -> traces.Wanted:
+    recorded = holding.wanted_for(identities)
+    lasting = {(one.kind) for each in all_places for one in each.objects if one.family is Family.SYSV}
+    return recorded._replace(
+        devices=frozenset(each.place.shm_dev for each in all_places if each.place.shm_dev is not None),
+        queues=True,
+        segments=recorded.segments or Kind.SEGMENT in lasting,
+        waits=recorded.waits or bool(lasting - {Kind.SEGMENT}),
+    )
+
+
+class _Ours(NamedTuple):
+    """What the record answers for: these are not judged a second time."""
+
+    inodes: frozenset[traces.Inode]
+    numbers: frozenset[tuple[Kind, int]]
+
+
+def _ours(recorded: Sequence[Finding], looks: Sequence[Look]) -> _Ours:
+    judged = {each.row.recorded for each in recorded if each.row is not None}
+    known = [look.identity for look in looks if look.row.recorded in judged]
+    inodes = {(i.st_dev, i.st_ino) for i in known if i is not None and i.st_dev is not None and i.st_ino is not None}
+    numbers = {(i.kind, i.id) for i in known if i is not None and i.family is Family.SYSV and i.id is not None}
+    return _Ours(frozenset(inodes), frozenset(numbers))
+
+
+class _Sky:
+    """Everything that was observed, as the judging of one object after the other needs it."""
+
+    def __init__(self, found: traces.Traces, census: Census, families: rules.Rules, root: str) -> None:
+        self.traces, self.census, self.rules, self.root = found, census, families, root
+        self._users: dict[tuple[str, int], tuple[Process, ...]] = {}
+        self._sees_all: dict[int, bool] = {}
+
+    def gaps(self) -> tuple[str, ...]:
+        """Return what the pass could not see."""
+        found = self.traces
+        if found.hidden:
+            return ("processes of other users are hidden here (/proc is mounted with hidepid)",)
+        if not found.unseen:
+            return ()
+        named = ", ".join(f"{pid} ({procfs.command_of(pid, self.root)})" for pid in found.unseen[:3])
+        more = f" and {len(found.unseen) - 3} more" if len(found.unseen) > 3 else ""
+        return (f"who holds what: process {named}{more} may not be looked into",)
+
+    def judge(self, there: Inventory, ours: _Ours) -> Iterator[Judged]:
+        """Yield every object of one place that the record does not answer for, and what there is without a name."""
+        place, here = there.place, there.place.pid is None
+        for seen in there.objects:
+            if seen.id is None:
+                if (seen.dev, seen.ino) not in ours.inodes:
+                    yield self._judged(seen, place)
+            elif not here or (seen.kind, seen.id) not in ours.numbers:
+                yield self._judged(seen, place)
+        known = {(seen.dev, seen.ino) for seen in there.objects if seen.id is None}
+        for seen, unlinked in self._unnamed(place, known):
+            if (seen.dev, seen.ino) not in ours.inodes:
+                found = Found(seen, held=True, complete=self.traces.complete, unlinked=unlinked)
+                yield Judged(found, reason_for(found), place)
+
+    # Names that are gone
+
+    def _unnamed(self, place: Place, known: set[tuple[int | None, int | None]]) -> Iterator[tuple[Seen, bool]]:
+        """Yield what processes hold here that the inventory did not list, and whether its name is gone."""
+        for inode, sight in self.traces.sights.items():
+            if inode in known:
+                continue
+            is_queue = inode in self.traces.queues
+            if is_queue and self._queue_is_here(inode, sight.pid, place):
+                yield from self._sighted(Family.POSIX, Kind.QUEUE, inode, sight, listed=place.queue_dev is not None)
+            elif not is_queue and inode[0] == place.shm_dev:
+                yield from self._sighted(*_kind_of(sight.name), inode, sight, listed=True)
+
+    def _queue_is_here(self, inode: traces.Inode, pid: int, place: Place) -> bool:
+        if place.queue_dev is not None:
+            return inode[0] == place.queue_dev
+        return places.ipc_namespace(pid, self.root) == place.ipc_ns
+
+    def _sighted(
+        self, family: Family, kind: Kind, inode: traces.Inode, sight: traces.Sight, *, listed: bool
+    ) -> Iterator[tuple[Seen, bool]]:
+        """What was made after the list was taken has a name, and is no finding; the next look will have it."""
+        found = places.stat_of(sight, inode)
+        if found is None and not sight.name.endswith(" (deleted)"):
+            return
+        unlinked = found is None or found.st_nlink == 0
+        if unlinked or not listed:
+            name = sight.name.removesuffix(" (deleted)") if unlinked else sight.name
+            yield inventory.sighted(family, kind, name, inode, found), unlinked
+
+    # Judging
+
+    def _judged(self, seen: Seen, place: Place) -> Judged:
+        held, complete = self._held(seen, place)
+        if held:
+            return Judged(Found(seen, True, complete), Reason.MARKED if seen.marked else Reason.HELD, place)
+        match = self.match(seen)
+        found = Found(
+            seen, False, complete, self._makers(seen, match, place), match, *self._programs(seen, match, place)
+        )
+        reason = reason_for(found)
+        if reason is Reason.UNSEEN and not self.traces.hidden:
+            proven = self._by_lease(found, place)
+            if proven is not None:
+                found = proven
+                reason = reason_for(found)
+        return Judged(found, reason, place)
+
+    def _held(self, seen: Seen, place: Place) -> tuple[bool, bool]:
+        """Return whether it is held, and whether nobody else can hold it unseen."""
+        if seen.id is None:
+            return (seen.dev, seen.ino) in self.traces.inodes, self.traces.complete
+        if seen.attached is not None:  # the kernel's own number says more than what we may read
+            return seen.attached > 0, True
+        return (place.ipc_ns, seen.kind, seen.id) in self.traces.waiting, self.traces.complete
+
+    def _by_lease(self, found: Found, place: Place) -> Found | None:
+        """Where processes cannot be looked into, a lease tells of a file that would be an orphan whether it is held."""
+        seen = found.seen
+        likely = found._replace(complete=True)
+        lasting = seen.family in (Family.POSIX, Family.FILE) and seen.kind in (Kind.SEGMENT, Kind.SEMAPHORE)
+        if not lasting or VERDICT_OF[reason_for(likely)] is not Verdict.ORPHAN:
+            return None
+        held = lease.is_held(inventory.path_of(seen, place), seen.dev, seen.ino)
+        return None if held is None else found._replace(held=held, complete=not held)
+
+    def match(self, seen: Seen) -> rules.Match | None:
+        """Return the family that an object belongs to."""
+        return self.rules.match(seen, user_name(seen.uid))
+
+    def _makers(self, seen: Seen, match: rules.Match | None, place: Place) -> Makers:
+        named = match.pid if match is not None else None
+        if seen.id is None and named is None:
+            return _NOBODY
+        changers = self._changers(seen, place) if seen.members is not None else ()
+        sees_all = named is None or self._sees_all_of(place)
+        return makers(seen, self.census.alive, named=named, last_changers=changers, sees_all=sees_all)
+
+    def _changers(self, seen: Seen, place: Place) -> tuple[int, ...]:
+        """GETPID of each member; () where it may not be read, or from another namespace."""
+        if place.pid is not None or seen.id is None:
+            return ()
+        try:
+            return tuple(
+                libc.sem_query(seen.id, index, libc.GETPID) for index in range(min(seen.members or 0, _MEMBERS_ASKED))
+            )
+        except OSError:
+            return ()
+
+    def _programs(self, seen: Seen, match: rules.Match | None, place: Place) -> tuple[tuple[Process, ...], bool]:
+        """Return the living programs that the object's family names, and whether provably none runs."""
+        if match is None or match.rule.programs is None:
+            return (), False
+        rule = match.rule
+        programs = match.rule.programs
+        key = (rule.id, -1 if programs.any_user else seen.uid)
+        if key not in self._users:
+            uid = None if programs.any_user else seen.uid
+            self._users[key] = tuple(self.census.running(programs.command, programs.arguments, uid))
+        users = self._users[key]
+        return users, not users and not self.traces.hidden and self._sees_all_of(place)
+
+    def _sees_all_of(self, place: Place) -> bool:
+        """Whether whoever made a file of this place would be seen from here, under the same pid, if it lived."""
+        if place.pid is not None or place.shm_dev is None:
+            return False
+        if place.shm_dev not in self._sees_all:
+            self._sees_all[place.shm_dev] = self.census.in_first_pid_namespace and not self.census.strangers(
+                place.shm_dev
+            )
+        return self._sees_all[place.shm_dev]
+
+    # Holders, when somebody reads them
+
+    def holders(self, found: Found, place: Place) -> Holders:
+        """Return who holds an object, with what is known of each."""
+        seen = found.seen
+        if seen.id is None:
+            pairs = self.traces.inodes.get((seen.dev or 0, seen.ino or 0), [])
+            complete = found.complete
+        elif seen.attached is not None:
+            mappings = self.traces.attached.get((place.ipc_ns, seen.id), [])
+            pids = holding.attached_pids(mappings, seen.key or 0)
+            pairs, complete = [(pid, "attached") for pid in pids], len(pids) == seen.attached
+        else:
+            pids = self.traces.waiting.get((place.ipc_ns, seen.kind, seen.id), [])
+            pairs, complete = [(pid, "waiting") for pid in pids], found.complete
+        return Holders(tuple(self._holder(pid, how) for pid, how in sorted(set(pairs))), complete)
+
+    def _holder(self, pid: int, how: str) -> Holder:
+        process = self.census.alive(pid)
+        command = process.command if process is not None else ""
+        started = process.started_at if process is not None else None
+        return Holder(pid, command, how, started, self.census.owner(pid), self.census.unit(pid))
+
+
+_NOBODY = Makers()
+_SHM = "/dev/shm/"  # noqa: S108 as maps and descriptors of most processes show it
+
+
+def _kind_of(name: str) -> tuple[Family, Kind]:
+    """What an unlinked file was, by the name it had: only files right in the folder are POSIX objects."""
+    bare = name.removeprefix(_SHM)
+    if "/" in bare and name.startswith(_SHM):
+        return Family.FILE, Kind.SEGMENT
+    return Family.POSIX, Kind.SEMAPHORE if bare.startswith("sem.") else Kind.SEGMENT
