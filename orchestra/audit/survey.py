@@ -93,9 +93,13 @@ class Findings(Sequence[Finding]):
         yield from self._recorded
         yield from map(self._made, self._judged)
 
+    @property
+    def recorded(self) -> Sequence[Finding]:
+        """What is on record."""
+        return self._recorded
+
     def only(self, *verdicts: Verdict) -> Iterator[Finding]:
-        """Yield the findings with one of these verdicts; no others are made."""
-        yield from (each for each in self._recorded if each.verdict in verdicts)
+        """Yield what is not on record and has one of these verdicts; no others are made."""
         for each in self._judged:
             if VERDICT_OF[each.reason] in verdicts:
                 yield self._made(each)

@@ -1,4 +1,4 @@
-"""`orchestra audit`: everything on record that is still on the host, who holds it, and what should not be there."""
+"""`orchestra audit`: every IPC object on the host, who made it, who holds it, and what should not be there."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from orchestra.audit.classify import Verdict
 from orchestra.audit.liveness import live_runs
-from orchestra.audit.report import Report
-from orchestra.audit.scan import scan
+from orchestra.audit.report import Finding, Report
+from orchestra.audit.survey import Findings, survey
 from orchestra.cli.exits import ExitCode, tell
 from orchestra.cli.options import emit
 from orchestra.cli.state import open_state
@@ -21,7 +22,9 @@ from orchestra.views.findings import audit_table, counted
 from orchestra.views.junit import render_junit
 
 EXAMPLES = """
-orchestra audit                              what is there, and why
+orchestra audit                              what leaked, was kept or is orphaned
+orchestra audit --all                        everything, also what others use
+sudo orchestra audit --all-namespaces        in containers too
 orchestra audit --format json | jq .summary
 orchestra audit --format junit -o audit.xml  for a CI system: leaks fail
 orchestra audit --exit-zero                  only look: exit 0 also with leaks
@@ -41,48 +44,82 @@ def audit(
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="FILE", help="Write the answer there, not to stdout.")
     ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="List also what is foreign, deleted or unknown.")] = False,
+    all_namespaces: Annotated[
+        bool, typer.Option("--all-namespaces", help="Look into the namespaces of all visible processes, as containers.")
+    ] = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit 0 also when something leaked.")] = False,
 ) -> int:
-    """Report what is still there of what orchestra made.
+    """Report which IPC objects are on the host, who made and who holds them.
 
-    Verdicts: live (its run is up, or waits for `down`), kept (left behind on
-    purpose), leaked (its run is over and it should be gone), deleted (the name
-    is gone, somebody still holds it), foreign (used, never ours), unknown
-    (maybe ours, not proven; never removed).
+    Verdicts: leaked (ours; its run is over and it should be gone), kept (ours;
+    left behind on purpose), live (ours; its run is up, or waits for `down`),
+    orphan (not ours; nobody holds it and its maker is provably gone), foreign
+    (in use by others, or normal), deleted (the name is gone, somebody still
+    holds it), unknown (cannot be told, so it counts as in use). The table
+    lists the last three only with --all; JSON always has everything.
 
-    Exit status: 0 nothing leaked, 3 leaks found.
+    Exit status: 0 nothing of ours leaked, 3 leaks found.
     """
     with open_state() as state:
-        report = scan(state.ledger, live_runs(state.ledger, state.places))
-    text = _render(report, format_, to_file=output is not None)
+        report = survey(state.ledger, live_runs(state.ledger, state.places), all_namespaces=all_namespaces)
+    text = _render(report, format_, to_file=output is not None, everything=all_)
     if output is None:
         emit(text)
     else:
         _write(output, text)
     if format_ is AuditFormat.TABLE:
-        tell(_last_words(report))
+        tell(_last_words(report, everything=all_))
     return ExitCode.LEAKS if report.leaked and not exit_zero else ExitCode.OK
 
 
-def _render(report: Report, format_: AuditFormat, *, to_file: bool) -> str:
-    content = report.to_json()
+# In the order in which somebody wants to read them; the first four are listed without being asked for.
+_ORDER = (
+    Verdict.LEAKED, Verdict.ORPHAN, Verdict.KEPT, Verdict.LIVE, Verdict.UNKNOWN, Verdict.DELETED, Verdict.FOREIGN,
+)  # fmt: skip
+_LISTED = _ORDER[:4]
+
+
+def _render(report: Report, format_: AuditFormat, *, to_file: bool, everything: bool) -> str:
     if format_ is AuditFormat.JSON:
-        return render_json("audit", content)
+        return render_json("audit", report.to_json())
     if format_ is AuditFormat.JUNIT:
-        return render_junit(content["findings"])
-    found = [(finding.row.key, finding.to_json()) for finding in report.findings]
+        return render_junit(report.to_json()["findings"])
+    chosen = _chosen(report, everything=everything)
+    found = [(None if each.row is None else each.row.key, each.to_json()) for each in chosen]
     if to_file:
         return audit_table(found)
     return audit_table(found, width=terminal_width(sys.stdout), paint=paint_for(sys.stdout))
 
 
-def _last_words(report: Report) -> str:
-    words = counted(report.to_json()["summary"]) or "nothing that orchestra made is left"
+def _chosen(report: Report, *, everything: bool) -> list[Finding]:
+    """Return what the table lists, in its order: what is on record is always there."""
+    findings = report.findings
+    if everything or not isinstance(findings, Findings):
+        chosen = list(findings)
+    else:
+        chosen = [*findings.recorded, *findings.only(*_LISTED)]
+    return sorted(chosen, key=lambda each: _ORDER.index(each.verdict))
+
+
+def _last_words(report: Report, *, everything: bool) -> str:
+    summary = report.summary
+    lines = [counted({verdict: summary[verdict] for verdict in _LISTED}) or "nothing leaked, nothing was kept"]
+    if not any(summary.values()):
+        lines = ["there are no IPC objects here"]
     if report.elsewhere:
-        words += f"; {report.elsewhere} recorded elsewhere (another namespace, or a file system not mounted here)"
+        lines[0] += f"; {report.elsewhere} recorded elsewhere (another namespace, or a file system not mounted here)"
+    rest = counted({verdict: summary[verdict] for verdict in _ORDER[len(_LISTED) :]})
+    if rest:
+        lines.append(f"also here: {rest}" + ("" if everything else "; `orchestra audit --all` lists them"))
+    lines += [f"not seen: {gap}" for gap in report.gaps]
+    lines += [f"note: {note}" for note in report.notes]
+    help_ = paint_for(sys.stderr)("help", "bold", "cyan")
     if report.leaked:
-        words += f"\n{paint_for(sys.stderr)('help', 'bold', 'cyan')}: `orchestra clean` removes what leaked"
-    return words
+        lines.append(f"{help_}: `orchestra clean` removes what leaked")
+    if summary[Verdict.ORPHAN]:
+        lines.append(f"{help_}: `orchestra clean --orphans --dry-run` says which orphans may be removed")
+    return "\n".join(lines)
 
 
 def _write(path: str, text: str) -> None:

@@ -8,7 +8,10 @@ from typing import Any
 from orchestra.views.ansi import PLAIN, Paint
 from orchestra.views.table import Column, render_table
 
-_COLOURS = {"leaked": ("red",), "kept": ("cyan",), "live": ("green",), "deleted": ("yellow",), "unknown": ("yellow",)}
+_COLOURS = {"leaked": ("red",), "kept": ("cyan",), "live": ("green",), "orphan": ("magenta",),
+            "deleted": ("yellow",), "unknown": ("yellow",)}  # fmt: skip
+
+_NAMED = 4  # holders named in a cell; the rest is counted
 
 
 def verdict_style(verdict: str) -> tuple[str, ...]:
@@ -28,35 +31,53 @@ def address(finding: dict[str, Any]) -> str:
 def holders(finding: dict[str, Any]) -> str:
     """Return the holders in a cell."""
     names = {holder["pid"]: f"{holder['pid']} {holder['command']}" for holder in finding["holders"]}
-    return ", ".join(names.values())
+    shown = list(names.values())[:_NAMED]
+    if len(names) > _NAMED:
+        shown.append(f"+{len(names) - _NAMED}")
+    return ", ".join(shown)
 
 
 def audit_table(
-    findings: Sequence[tuple[str, dict[str, Any]]], *, width: int | None = None, paint: Paint = PLAIN
+    findings: Sequence[tuple[str | None, dict[str, Any]]], *, width: int | None = None, paint: Paint = PLAIN
 ) -> str:
-    """Return the table of `audit`; each finding comes with its key in the file."""
+    """Return the table of `audit`, "" without findings; each finding comes with its key in the file, if it has one.
+
+    Columns that no row fills are left out: who declared it, its run, and the owner of what is not on record.
+    """
+    if not findings:
+        return ""
+    recorded = any(key is not None for key, _ in findings)
+    others = any(key is None for key, _ in findings)
     columns = [
-        Column("verdict", styles=verdict_style),
-        Column("object", shrink=True),
-        Column("declared"),
-        Column("run"),
-        Column("size", right=True),
-        Column("held by", shrink=True),
-        Column("evidence", shrink=True),
+        (True, Column("verdict", styles=verdict_style)),
+        (True, Column("object", shrink=True)),
+        (recorded, Column("declared")),
+        (recorded, Column("run")),
+        (others, Column("owner")),
+        (True, Column("size", right=True)),
+        (True, Column("held by", shrink=True)),
+        (True, Column("evidence", shrink=True)),
     ]
     rows = [
         (
             item["verdict"],
             address(item),
-            f"{item['instance']}.{key}",
+            None if key is None else f"{item['instance']}.{key}",
             item["run"],
+            item.get("owner"),
             item["size"],
             holders(item),
             item["evidence"],
         )
         for key, item in findings
     ]
-    return render_table(columns, rows, width=width, paint=paint)
+    shown = [number for number, (wanted, _) in enumerate(columns) if wanted]
+    return render_table(
+        [columns[number][1] for number in shown],
+        [[row[number] for number in shown] for row in rows],
+        width=width,
+        paint=paint,
+    )
 
 
 def clean_table(

@@ -21,3 +21,7 @@ def exactly(**properties: Any) -> dict[str, Any]:
 
 
 HOLDERS = {"type": "array", "items": exactly(pid=NUMBER, command=TEXT, how=TEXT)}
+KNOWN_HOLDERS = {
+    "type": "array",
+    "items": exactly(pid=NUMBER, command=TEXT, how=TEXT, started_at=TIME, user=MAYBE_TEXT, unit=MAYBE_TEXT),
+}
