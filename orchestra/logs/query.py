@@ -29,7 +29,8 @@ from orchestra.logs.when import SLACK, moved
 
 _BLOCK: Final = 1 << 20  # bytes of one read
 _FIRST: Final = 64 * 1024  # bytes of the first read; each further one takes twice as much, up to _BLOCK
-_STAMPS: Final = re.compile(rb'^\{"timestamp":"([^"\n]{27})"', re.MULTILINE)
+_WIDTH: Final = STAMP.stop - STAMP.start
+_NEXT: Final = b"\n" + HEAD  # where a line ends and the next one begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +87,12 @@ class Filter:
         return bool(self.targets or self.level or self.grep or self.events or self.stream)
 
     def _timely(self, lines: bytes) -> bytes:
-        stamps = _STAMPS.findall(lines)
-        if stamps and len(stamps) == lines.count(b"\n"):
-            if self._in_time(min(stamps)) and self._in_time(max(stamps)):
+        beginnings = lines.removeprefix(HEAD).split(_NEXT)  # each is a timestamp, and what follows it
+        if lines.startswith(HEAD) and len(beginnings) == lines.count(b"\n"):
+            oldest, newest = min(beginnings)[:_WIDTH], max(beginnings)[:_WIDTH]
+            if self._in_time(oldest) and self._in_time(newest):
                 return lines
-            if max(stamps) < self.since.encode() or (self.until and min(stamps) >= self.until.encode()):
+            if newest < self.since.encode() or (self.until and oldest >= self.until.encode()):
                 return b""
         return b"".join([line for line in split(lines) if self._in_time(stamp_of(line))])
 
