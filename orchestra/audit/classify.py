@@ -77,7 +77,8 @@ class Facts:
 class Classified:
     """A verdict, why, whether it was on purpose (None where that makes no sense), whether `clean` may remove it.
 
-    `obstacle` says what keeps a leaked or kept object from being removable.
+    `obstacle` says what keeps a leaked, kept or orphaned object from being removable, `danger` what went wrong where
+    somebody removed its like.
     """
 
     verdict: Verdict
@@ -85,6 +86,7 @@ class Classified:
     intended: bool | None = None
     removable: bool = False
     obstacle: str = ""
+    danger: str = ""
 
 
 def standing(run: RunRow | None, *, live: bool) -> Standing:
@@ -301,9 +303,8 @@ def classify_found(found: Found, reason: Reason, holders: Holders, obstacle: str
         obstacle = obstacle or "no rule says that it may be removed: `orchestra remove` does it by hand"
     elif not rule.remove:
         obstacle = obstacle or f"left to its owner: {rule.instead}"
-    if rule is not None and rule.danger:
-        parts.append(f"beware: {rule.danger}")
-    return Classified(verdict, "; ".join(parts), removable=not obstacle, obstacle=obstacle)
+    danger = rule.danger if rule is not None else ""
+    return Classified(verdict, "; ".join(parts), removable=not obstacle, obstacle=obstacle, danger=danger)
 
 
 def _found_words(found: Found, reason: Reason, holders: Holders) -> str:
@@ -333,8 +334,7 @@ _NO_CLUE = "nothing tells who made it"
 
 def _holding(found: Found, holders: Holders) -> str:
     if holders.holders:
-        rest = "" if holders.complete else ", and maybe by processes that cannot be looked into"
-        return holders_in_words(holders) + rest
+        return holders_in_words(holders)
     if found.seen.attached:
         return f"attached {found.seen.attached} times by processes that cannot be seen"
     return "held by a process that cannot be seen"

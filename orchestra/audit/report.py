@@ -89,6 +89,7 @@ class Finding:
             "evidence": self.classified.evidence,
             "removable": self.classified.removable,
             "holders_complete": self.holders.complete,
+            "danger": self.classified.danger or None,
             "rule": self.rule or None,
             "group": self.group or None,
             "namespace": None if self.place is None else place_name(self.place),

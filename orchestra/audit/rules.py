@@ -9,8 +9,8 @@ The rules are data, in families.json beside this module; the first that fits an 
     owner, size, mode, members, key, keyed    what else must be so; `keyed` false means IPC_PRIVATE
     unheld          "normal": nothing is wrong when nobody holds it, and `why`; else it should have a holder
     programs        who uses it: `command` is looked for in the short name of a process, `arguments` in its command
-                    line, of the object's owner or `any_user`. While one runs, unheld is normal; when none runs, the
-                    maker is gone
+                    line, of the object's owner or `any_user`. While one runs that was there before the object,
+                    unheld is normal; when none does, the maker is gone
     together        what shares the name's folder or `pid` is removed all or none
     danger          what went wrong where somebody removed it
     remove          whether an orphan of this family may be removed; `instead` says what to do where not

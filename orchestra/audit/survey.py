@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, overload
 
 from orchestra.audit import rules
-from orchestra.audit.attribute import Makers, makers
+from orchestra.audit.attribute import CLOCK_GRAIN, Makers, makers
 from orchestra.audit.classify import VERDICT_OF, Found, Reason, Verdict, classify_found, reason_for
 from orchestra.audit.report import Finding, Report
 from orchestra.audit.scan import IsLive, Look, judge, look_at_all, positions
@@ -286,7 +286,9 @@ class _Sky:
         if key not in self._users:
             uid = None if programs.any_user else seen.uid
             self._users[key] = tuple(self.census.running(programs.command, programs.arguments, uid))
-        users = self._users[key]
+        # Who started after the object was there did not make it.
+        latest = seen.ctime + CLOCK_GRAIN
+        users = tuple(user for user in self._users[key] if user.started_at is None or user.started_at <= latest)
         return users, not users and not self.traces.hidden and self._sees_all_of(place)
 
     def _sees_all_of(self, place: Place) -> bool:

@@ -8,7 +8,7 @@ from tests.support.rows import object_row
 
 KEYS = [
     "family", "kind", "name", "key", "id", "size", "mode", "owner", "created_at", "verdict", "instance", "run",
-    "intended", "holders", "evidence", "removable", "holders_complete", "rule", "group", "namespace",
+    "intended", "holders", "evidence", "removable", "holders_complete", "danger", "rule", "group", "namespace",
 ]  # fmt: skip
 LEAKED = Classified(Verdict.LEAKED, "because", intended=False, removable=True)
 
@@ -27,7 +27,7 @@ def test_a_finding_has_every_documented_key_in_order() -> None:
         "holders": [
             {"pid": 7, "command": "sh", "how": "attached", "started_at": None, "user": None, "unit": None}
         ],
-        "evidence": "because", "removable": True, "holders_complete": True, "rule": None, "group": None,
+        "evidence": "because", "removable": True, "holders_complete": True, "danger": None, "rule": None, "group": None,
         "namespace": None,
     }  # fmt: skip
 
