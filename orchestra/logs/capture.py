@@ -53,18 +53,30 @@ KNOWN_LEVELS: Final = {
 }
 
 
+_head: tuple[str, bytes] = ("", b"")  # many streams are read at one time: what their records begin with is made once
+
+
+def _head_of(timestamp: str) -> bytes:
+    """Return what stands before the message in a captured record."""
+    global _head  # noqa: PLW0603 a cache of one entry
+    if _head[0] is not timestamp:
+        _head = (timestamp, f'{{"timestamp":"{timestamp}","message":"'.encode())
+    return _head[1]
+
+
 class Capture:
     """One stream of one process. Holds at most one unfinished line of 64 KiB.
 
     `stream` is `stdout` or `stderr`; the timestamps given are those of the read, in the form of `encode.now_text`.
     """
 
-    __slots__ = ("_continuing", "_identity", "_tail")
+    __slots__ = ("_continuing", "_foot", "_identity", "_tail")
 
     def __init__(self, *, run: str, process: str, replica: int | None, pid: int, stream: str) -> None:
         identity = {"run": run, "process": process, "replica": replica, "pid": pid, "stream": stream}
         shown = {name: value for name, value in identity.items() if value is not None}
         self._identity = "," + json.dumps(shown, ensure_ascii=False, separators=(",", ":"))[1:-1]
+        self._foot = f'"{self._identity}}}\n'.encode()
         self._tail = b""
         self._continuing = False  # the tail is the rest of a line whose beginning is already logged
 
@@ -76,6 +88,9 @@ class Capture:
     def feed(self, chunk: bytes, timestamp: str) -> bytes:
         """Take what one read returned; return the records of all lines that are complete now."""
         if len(chunk) <= LINE_LIMIT:
+            # What most chunks are: whole lines of printable ASCII, none of which can be a JSON object.
+            if not self._tail and chunk.endswith(b"\n") and b"{" not in chunk and chunk.isascii() and _is_plain(chunk):
+                return self._plain(chunk[:-1], timestamp)
             return self._feed(chunk, timestamp)
         slices = (chunk[start : start + LINE_LIMIT] for start in range(0, len(chunk), LINE_LIMIT))
         return b"".join([self._feed(piece, timestamp) for piece in slices])
@@ -162,15 +177,18 @@ class Capture:
 
     def _valid(self, whole: bytes, timestamp: str) -> bytes:
         # Lines of valid UTF-8: no Python code runs per line.
-        head = f'{{"timestamp":"{timestamp}","message":"'
-        foot = f'"{self._identity}}}\n'
-        if not whole.translate(None, _PLAIN):
-            return b"".join((head.encode(), whole.replace(b"\n", (foot + head).encode()), foot.encode()))
+        if _is_plain(whole):
+            return self._plain(whole, timestamp)
+        head, foot = _head_of(timestamp).decode(), self._foot.decode()
         text = whole.decode()
         # The encoder would escape newlines too, and then `\n` that the child wrote looks the same: take another mark.
         mark = "\x7f" if "\x7f" not in text else "\ud800"  # no decoded UTF-8 holds a surrogate
         escaped = encode_basestring(text.replace("\n", mark))[1:-1]
         return f"{head}{escaped.replace(mark, foot + head)}{foot}".encode()
+
+    def _plain(self, whole: bytes, timestamp: str) -> bytes:
+        head, foot = _head_of(timestamp), self._foot
+        return b"".join((head, whole.replace(b"\n", foot + head), foot))
 
     def _record(self, line: bytes, timestamp: str, *, continued: bool = False, unterminated: bool = False) -> bytes:
         notes = []
@@ -185,6 +203,11 @@ class Capture:
             notes.append('"unterminated":true')
         data = f',"data":{{{",".join(notes)}}}' if notes else ""
         return f'{{"timestamp":"{timestamp}","message":{encode_basestring(text)}{self._identity}{data}}}\n'.encode()
+
+
+def _is_plain(text: bytes) -> bool:
+    # Whether no byte but the newline needs escaping.
+    return not text.translate(None, _PLAIN)
 
 
 def _boundary(line: bytes) -> int:

@@ -231,6 +231,12 @@ EVENTS: Final[Mapping[str, EventType]] = {
         "The stop signal is sent instead.",
         {**_PROCESS, "reason": "string", "signal": "string"},
     ),
+    "process.signalled": EventType(
+        "info",
+        "{by}: {who} was sent {signal}",
+        "A person sent a signal to the main process.",
+        {**_PROCESS, "pid": "integer", "signal": "string", "by": "string"},
+    ),
     "process.killed": EventType(
         "warning",
         "{who} sent SIGKILL: {reason}",
@@ -261,6 +267,30 @@ EVENTS: Final[Mapping[str, EventType]] = {
         "{lines} lines were lost here: {reason}",
         "The log could not be written for a while (a full disk); the run went on.",
         {"lines": "integer", "bytes": "integer", "reason": "string"},
+    ),
+    "log.dropped": EventType(
+        "info",
+        "{file} of the log was removed: {bytes} bytes, the oldest",
+        "The log is rotated, and more files of it were there than `log.rotate.keep` says.",
+        {"file": "string", "bytes": "integer"},
+    ),
+    "log.reopened": EventType(
+        "info",
+        "the log goes on in a new file",
+        "A detached run got SIGHUP: somebody has renamed the log, logrotate for example.",
+        {},
+    ),
+    "log.not_rotated": EventType(
+        "warning",
+        "the log cannot go on in a new file: {reason}",
+        "The present file goes on and grows; it is tried again, and said again when the reason is another.",
+        {"reason": "string"},
+    ),
+    "log.raw_lost": EventType(
+        "error",
+        "{bytes} bytes are missing in the raw copy of {stream} of {who}: {reason}",
+        "The file in `raw/` could not be written for a while; the lines in the log are whole.",
+        {**_PROCESS, "stream": "string", "bytes": "integer", "reason": "string"},
     ),
     "ledger.unwritable": EventType(
         "error",

@@ -13,8 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 StrPath = str | os.PathLike[str]
 
@@ -23,8 +22,7 @@ _NUMBER: Final = re.compile(r"[0-9]{6,}")
 _DIGITS: Final = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """One file of a log, open for reading. `size` is what it held when it was opened; the last one may grow.
 
     `number` is the one in its name, or the one it will have once it is rotated.
@@ -65,13 +63,16 @@ def segments_of(path: StrPath) -> list[str]:
     return [*found, os.fspath(path)] if os.path.exists(path) else found
 
 
-@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The files of a log at one moment, oldest first. Only the last one is held open: there may be thousands."""
+    """The files of a log at one moment, oldest first. Only the last one is held open: there may be thousands.
 
-    path: StrPath
-    numbers: tuple[int, ...]  # of the rotated ones
-    last: Segment | None  # the newest of all; it may still grow beyond its `size`
+    `numbers` are those of the rotated files, `last` is the newest of all; it may still grow beyond its `size`.
+    """
+
+    __slots__ = ("last", "numbers", "path")
+
+    def __init__(self, path: StrPath, numbers: tuple[int, ...], last: Segment | None) -> None:
+        self.path, self.numbers, self.last = path, numbers, last
 
     def __len__(self) -> int:
         return len(self.numbers) + (self.last is not None)
@@ -81,7 +82,7 @@ class Snapshot:
         if index < len(self.numbers):
             return _open(rotated_path(self.path, self.numbers[index]), self.numbers[index])
         assert self.last is not None
-        return replace(self.last, fd=os.dup(self.last.fd))
+        return self.last._replace(fd=os.dup(self.last.fd))
 
     def close(self) -> None:
         """Let go of the last file."""
@@ -103,9 +104,9 @@ def open_snapshot(path: StrPath) -> Snapshot:
     for index, number in enumerate(numbers):
         if current is not None and number not in before and _is_at(rotated_path(path, number), current):
             # Rotated since we opened it: what came after that is not of this moment.
-            return Snapshot(path, tuple(numbers[:index]), replace(current, number=number))
+            return Snapshot(path, tuple(numbers[:index]), current._replace(number=number))
     after = numbers[-1] + 1 if numbers else 1
-    return Snapshot(path, tuple(numbers), None if current is None else replace(current, number=after))
+    return Snapshot(path, tuple(numbers), None if current is None else current._replace(number=after))
 
 
 def open_next(path: StrPath, last: Segment) -> Segment | None:
@@ -128,7 +129,7 @@ def open_next(path: StrPath, last: Segment) -> Segment | None:
     if current is None or _are_one(current, last):
         _close(current)
         return None
-    return replace(current, number=max(numbers, default=0) + 1)
+    return current._replace(number=max(numbers, default=0) + 1)
 
 
 def read_blocks(segment: Segment, start: int = 0, size: int = 1 << 20) -> Iterator[bytes]:
