@@ -95,7 +95,8 @@ def _by_id(
 ) -> Attempt:
     adapter = registry.adapter_for(ref.family, ref.kind)
     target = ObjectRef(ref.family, ref.kind, id=identity.id)
-    held = "" if by_force else _in_words(look(identity))
+    # A queue shows who waits on it in /proc alone; the kernel itself counts who attached a segment or waits on a set.
+    held = _in_words(look(identity)) if ref.kind is Kind.QUEUE and not by_force else ""
     checkpoint("leased")
     found = adapter.stat(target)
     verdict = _compared(found, identity)
@@ -105,7 +106,8 @@ def _by_id(
     if not by_force:
         held = held or _used(found, last_used)
         if held:
-            return Attempt(removed=False, why=held)
+            named = _in_words(look(identity)) if held.startswith(_HELD) else ""
+            return Attempt(removed=False, why=named or held)
     compared = time.perf_counter()
     checkpoint("compared")
     done = adapter.remove(target)
@@ -149,26 +151,25 @@ def _by_name(
     *,
     by_force: bool,
 ) -> Attempt:
+    lease: bool | None = None
     with _opened(ref) as (fd, refused):
         if fd is None and refused == errno.ENOENT:
             return Attempt(removed=False, why=_GONE, gone=True)
         if refused == errno.EAGAIN:  # somebody else holds a lease on it
             return Attempt(removed=False, why=_HELD)
-        leased = False
-        if fd is not None:
-            if not _is_it(_node(libc.statx(fd)), identity):
-                return Attempt(removed=False, why=_OTHER, gone=True)
-            if not by_force:
-                lease = _take_lease(fd)
-                if lease is False:
-                    return Attempt(removed=False, why=_in_words(look(identity)) or _HELD)
-                leased = lease is True
-        if not leased and not by_force:
-            held = _in_words(look(identity))
-            if held:
-                return Attempt(removed=False, why=held)
-        checkpoint("leased")
-        return _unlink(ref, identity, fd if leased else None, checkpoint)
+        if fd is not None and not _is_it(_node(libc.statx(fd)), identity):
+            return Attempt(removed=False, why=_OTHER, gone=True)
+        if fd is not None and not by_force:
+            lease = _take_lease(fd)
+        if lease:
+            checkpoint("leased")
+            return _unlink(ref, identity, fd, checkpoint)
+    # Our own descriptor is closed by now: it would count as a holder.
+    held = "" if by_force else _in_words(look(identity))
+    if held or lease is False:
+        return Attempt(removed=False, why=held or _HELD)
+    checkpoint("leased")
+    return _unlink(ref, identity, None, checkpoint)
 
 
 def _unlink(ref: ObjectRef, identity: Identity, leased: int | None, checkpoint: Callable[[str], None]) -> Attempt:

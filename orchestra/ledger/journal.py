@@ -19,11 +19,13 @@ from typing import Any, Self
 from orchestra.errors import LedgerError
 from orchestra.kinds import Family, Handle, Identity, Kind, OnDown
 from orchestra.ledger import migrate, storage
-from orchestra.ledger.rows import ObjectRow, ObjectState, ProcessRow, RunRow
+from orchestra.ledger.rows import ObjectRow, ObjectState, ProcessRow, RemovalRow, RunRow
 
 _RUN = RunRow._fields
 _PROCESS = ProcessRow._fields
 _OBJECT = ObjectRow._fields
+_REMOVAL = RemovalRow._fields
+_REMOVAL_NEW = tuple(name for name in _REMOVAL if name != "number")
 _OBJECT_NEW = tuple(name for name in _OBJECT if name != "number")
 
 
@@ -167,6 +169,10 @@ class Ledger:
         """Record what became of an object, and why, in words. `by_hand` marks what `--leak` left."""
         self._change(number, state=state.value, why=why, settled_at=time.time(), by_hand_leak=int(by_hand))
 
+    def set_on_down(self, number: int, on_down: OnDown) -> None:
+        """Record what is to become of an object at the end, after its file was edited."""
+        self._change(number, on_down=on_down.value)
+
     def adopt(self, kept: int, row: ObjectRow) -> int | None:
         """Hand a KEPT object over to a new row, in one transaction; None when it is not KEPT any more."""
         with self.transaction():
@@ -198,6 +204,27 @@ class Ledger:
             values += words
         where = f"WHERE {' AND '.join(tests)}" if tests else ""
         return self._objects(f"{where} ORDER BY number", values)
+
+    # Removals of what no run of ours made
+
+    def announce_removal(self, row: RemovalRow) -> int:
+        """Commit that an object is about to be removed; return the number of the row."""
+        values = row._replace(at=row.at or time.time())._asdict()
+        values["identity"] = json.dumps(row.identity.to_json())
+        done = self._run(_insert("removals", _REMOVAL_NEW), [values[name] for name in _REMOVAL_NEW])
+        return int(done.lastrowid or 0)
+
+    def settle_removal(self, number: int, outcome: str, why: str = "") -> None:
+        """Record what came of it."""
+        self._run("UPDATE removals SET outcome = ?, why = ? WHERE number = ?", [outcome, why, number])
+
+    def removals(self) -> list[RemovalRow]:
+        """Return all of them, oldest first."""
+        rows = self._rows(f"{_select('removals', _REMOVAL)} ORDER BY number", [])
+        try:
+            return [RemovalRow(*row)._replace(identity=Identity.from_json(json.loads(row[1]))) for row in rows]
+        except (ValueError, TypeError, KeyError) as err:
+            raise LedgerError(f"a row of the ledger {self.path} is damaged", detail=repr(err)) from err
 
     def _runs(self, rest: str, values: Sequence[Any]) -> list[RunRow]:
         return [_run_row(row) for row in self._rows(f"{_select('runs', _RUN)} {rest}", values)]

@@ -23,8 +23,17 @@ def _first(connection: sqlite3.Connection) -> None:
             connection.execute(statement)
 
 
+def _removals(connection: sqlite3.Connection) -> None:
+    """What was removed that no run of ours had made."""
+    connection.execute(
+        "CREATE TABLE removals (reference TEXT NOT NULL, identity TEXT NOT NULL, verdict TEXT NOT NULL,"
+        " evidence TEXT NOT NULL, command TEXT NOT NULL, pid INTEGER NOT NULL, uid INTEGER NOT NULL, at REAL NOT NULL,"
+        " outcome TEXT NOT NULL, why TEXT NOT NULL, run TEXT, number INTEGER PRIMARY KEY AUTOINCREMENT)"
+    )
+
+
 # Step n brings version n - 1 to version n. Executed inside one transaction.
-STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first,)
+STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _removals)
 VERSION = len(STEPS)
 
 

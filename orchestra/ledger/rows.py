@@ -122,3 +122,23 @@ class ObjectRow(NamedTuple):
         if self.number is None:
             raise ValueError(f"the row of {self.key} was never written to the ledger")
         return self.number
+
+
+class RemovalRow(NamedTuple):
+    """One removal of an object that no run of ours made: committed before the call, settled after it.
+
+    `outcome` is "removing", then "removed", "gone" or "refused"; one that stays "removing" was cut off in between.
+    """
+
+    reference: str  # as the command line writes it: "sysv-segment:7"
+    identity: Identity
+    verdict: str  # what `audit` called it
+    evidence: str  # and why
+    command: str  # who removed it: "clean", "remove", "undeclared"
+    pid: int  # the process that did
+    uid: int
+    at: float = 0.0  # seconds since the epoch; 0 = now
+    outcome: str = "removing"
+    why: str = ""
+    run: str | None = None  # the run whose process made it, for "undeclared"
+    number: int | None = None

@@ -11,16 +11,17 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 
 from orchestra.errors import KernelError, LedgerError
-from orchestra.kinds import Family, Holders, ObjectRef
+from orchestra.kernel.exact import remove_exact
+from orchestra.kinds import Family, Holders, Identity, ObjectRef
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import ObjectRow, ObjectState
 from orchestra.objects.entitlement import Decision, Ruling, Sighting, entitlement
 from orchestra.objects.live import Checkpoint, go_on
 from orchestra.objects.look import claims, sightings
 from orchestra.objects.names import NAMELESS_FAMILIES, names_of
-from orchestra.objects.words import holders_in_words
 from orchestra.objects.world import KERNEL, World
 
 _ALREADY_MARKED = "somebody else marked it for removal: it ends with its last holder"
@@ -90,10 +91,8 @@ def remove_recorded(
             checkpoint("removing")
             examined = examine(current, ledger=ledger, world=world)
             ruling = combined(examined)
-            held = "" if held_ok or ruling.decision is not Decision.REMOVE else _held(examined, world)
-            if held:
-                return Removal(Outcome.REFUSED, held, current)
-            done = Removal(*_act(current, examined, ruling, world, lambda: checkpoint("removed")), current)
+            act = _act if held_ok else _act_exactly
+            done = Removal(*act(current, examined, ruling, world, lambda: checkpoint("removed")), current)
             _settle(ledger, current, done.outcome, done.why)
     except LedgerError as err:
         if done is None or done.outcome is Outcome.REFUSED:
@@ -145,10 +144,36 @@ def _act(
     except KernelError as err:
         return Outcome.REFUSED, f"the kernel refused: {err.problem}"
     removed()
-    if not done:
-        marked = any(seen.stat is not None and seen.stat.marked for seen, _ in examined)
-        return Outcome.GONE, _ALREADY_MARKED if marked else "somebody else removed it in this moment"
-    return Outcome.REMOVED, ruling.why
+    return (Outcome.REMOVED, ruling.why) if done else (Outcome.GONE, _gone(examined))
+
+
+def _gone(examined: Examined) -> str:
+    marked = any(seen.stat is not None and seen.stat.marked for seen, _ in examined)
+    return _ALREADY_MARKED if marked else "somebody else removed it in this moment"
+
+
+def _act_exactly(
+    row: ObjectRow, examined: Examined, ruling: Ruling, world: World, removed: Callable[[], None]
+) -> tuple[Outcome, str]:
+    """The same for an object that somebody may hold: who does is asked once more, as the last act before the call."""
+    if ruling.decision is not Decision.REMOVE:
+        return _act(row, examined, ruling, world, removed)
+    done = False
+    try:
+        for seen, each in examined:
+            if each.decision is Decision.REMOVE and seen.stat is not None:
+                attempt = remove_exact(_address(seen), seen.stat.identity, holders=partial(_holders, world))
+                if not attempt.removed and not attempt.gone:
+                    return Outcome.REFUSED, attempt.why
+                done = attempt.removed or done
+    except KernelError as err:
+        return Outcome.REFUSED, f"the kernel refused: {err.problem}"
+    removed()
+    return (Outcome.REMOVED, ruling.why) if done else (Outcome.GONE, _gone(examined))
+
+
+def _holders(world: World, identity: Identity) -> Holders:
+    return world.holders([identity]).get(0, Holders(()))
 
 
 def _address(seen: Sighting) -> ObjectRef:
@@ -164,12 +189,3 @@ def _settle(ledger: Ledger, row: ObjectRow, outcome: Outcome, why: str) -> None:
     if row.state in (ObjectState.INTENDED, ObjectState.LIVE, ObjectState.KEPT) and outcome is not Outcome.REFUSED:
         state = ObjectState.REMOVED if outcome is Outcome.REMOVED else ObjectState.GONE
         ledger.settle(row.recorded, state, why)
-
-
-def _held(examined: Examined, world: World) -> str:
-    """Return who holds the object, "" when nobody is seen to. Attachments count also when their process is hidden."""
-    stat = next(seen.stat for seen, each in examined if each.decision is Decision.REMOVE and seen.stat is not None)
-    found = world.holders([stat.identity]).get(0, Holders(()))
-    if found.holders:
-        return holders_in_words(found)
-    return f"attached {stat.attached} times by processes that cannot be seen" if stat.attached else ""
