@@ -110,6 +110,12 @@ EVENTS: Final[Mapping[str, EventType]] = {
         "An `external` object, or a file that was there before: used, and never removed by us.",
         _OBJECT,
     ),
+    "object.made": EventType(
+        "info",
+        "{process} made {family} {kind} {object}",
+        "An object with `made_by` is there and as declared: it is on record, wired and removed like any other.",
+        {**_OBJECT, "process": "string"},
+    ),
     "object.failed": EventType(
         "error",
         "could not create {object}: {reason}",
@@ -158,6 +164,12 @@ EVENTS: Final[Mapping[str, EventType]] = {
         "{process} waits for {conditions}",
         "What the process depends on is there; `wait_for` is being looked for.",
         {**_PROCESS, "conditions": "array"},
+    ),
+    "process.status": EventType(
+        "info",
+        "{who}: {status}",
+        "What a process says of itself with STATUS=… on its NOTIFY_SOCKET, when that is another text than before.",
+        {**_PROCESS, "status": "string"},
     ),
     "process.rejected": EventType(
         "error",
@@ -236,6 +248,12 @@ EVENTS: Final[Mapping[str, EventType]] = {
         "{by}: {who} was sent {signal}",
         "A person sent a signal to the main process.",
         {**_PROCESS, "pid": "integer", "signal": "string", "by": "string"},
+    ),
+    "process.blocking": EventType(
+        "warning",
+        "still waiting for {who} to end, {seconds} s after it was asked",
+        "Who keeps the others, or the whole run, from going on; `left` names what is left of its session.",
+        {**_PROCESS, "pid?": "integer", "seconds": "number", "left": "array"},
     ),
     "process.killed": EventType(
         "warning",

@@ -4,6 +4,7 @@
 `entitlement` is the pure rule that decides what may be removed at all.
 """
 
+from orchestra.objects.adopt import adopt_recorded, announce_recorded
 from orchestra.objects.create import create_recorded
 from orchestra.objects.entitlement import Decision, Here, Ruling, Sighting, entitlement
 from orchestra.objects.live import CREATE_STEPS, REMOVE_STEPS, Checkpoint, LiveObject
@@ -25,6 +26,8 @@ __all__ = [
     "Ruling",
     "Sighting",
     "World",
+    "adopt_recorded",
+    "announce_recorded",
     "create_recorded",
     "entitlement",
     "find_kept",

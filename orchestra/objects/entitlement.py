@@ -26,6 +26,8 @@ from orchestra.objects.names import NAMELESS_FAMILIES, PATH_FAMILIES, carries_no
 # Where ObjectRow.shape holds st_dev of the folder that got the name: mount namespaces are told apart by it. The
 # object's own st_dev will not do, on overlayfs and btrfs it differs from its folder's.
 FOLDER_DEVICE = "folder_device"
+# Where it holds the process that was to make the object, if a program of the run makes it.
+MADE_BY = "made_by"
 # Seconds that may pass between the commit of an intent and the creation time (whole seconds) of its segment.
 CREATION_WINDOW = 10.0
 # How far a creation time may lie before the moment it was taken: whole seconds, of a clock that ticks every few
@@ -161,4 +163,6 @@ def _intended_sysv(row: ObjectRow, stat: Stat) -> Ruling:
 
 
 def _interrupted(row: ObjectRow) -> str:
+    if MADE_BY in row.shape:
+        return f"{row.shape[MADE_BY]} of run {row.run} was to make one like it and was never seen to have done so"
     return f"run {row.run} was interrupted while making one like it"

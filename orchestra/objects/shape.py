@@ -22,6 +22,8 @@ def declared(plan: ObjectPlan) -> dict[str, Any]:
         shape["name"] = plan.name
     if plan.ipc_key is not None:
         shape["ipc_key"] = plan.ipc_key
+    if plan.made_by:
+        shape["made_by"] = plan.made_by
     return shape
 
 

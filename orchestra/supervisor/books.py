@@ -13,8 +13,10 @@ from orchestra.errors import LedgerError
 from orchestra.kernel.procfs import start_time
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import ProcessRow, RunRow
-from orchestra.supervisor.states import FINAL, Replica, Who
+from orchestra.supervisor.states import FINAL, Phase, Replica, Who
 from orchestra.supervisor.teardown import Say
+
+_OVER = FINAL | {Phase.BACKOFF, Phase.PENDING}
 
 
 class Books:
@@ -24,6 +26,7 @@ class Books:
         self.ledger, self.run, self._say = ledger, run, say
         self._lines: dict[Who, _Line] = {}
         self._dirty: dict[Who, None] = {}
+        self._late: dict[Who, _Line] = {}  # dropped before their last row was written
         self._changes: dict[str, Any] = {}
         self._broken = False
 
@@ -32,12 +35,14 @@ class Books:
         line = self._lines.get(who)
         if line is None:
             line = self._lines[who] = _Line(replica)
-        line.replica = replica
-        if replica.pid is not None and line.started_at is None:
-            line.started_at = time.time()
-        if replica.phase in FINAL and line.started_at is not None:
-            line.ended_at = time.time()
+        line.take(replica)
         self._dirty[who] = None
+
+    def drop(self, who: Who) -> None:
+        """Show a replica no more: it has no place in the run any longer. Its row stays in the ledger."""
+        line = self._lines.pop(who, None)
+        if line is not None and self._dirty.pop(who, False) is None:
+            self._late[who] = line
 
     def change(self, **changes: Any) -> None:
         """Take changes of the run itself; written by the next `flush`."""
@@ -47,7 +52,7 @@ class Books:
     @property
     def is_behind(self) -> bool:
         """Whether something waits to be written."""
-        return bool(self._dirty or self._changes)
+        return bool(self._dirty or self._late or self._changes)
 
     def flush(self, *, processes: bool = True) -> bool:
         """Write what waits, in one transaction; False when the ledger refuses. Never raises LedgerError.
@@ -58,8 +63,9 @@ class Books:
             return True
         try:
             with self.ledger.transaction():
-                if processes and self._dirty:
-                    self.ledger.record_processes([self._row(who, self._lines[who]) for who in self._dirty])
+                if processes and (self._dirty or self._late):
+                    lines = {**self._late, **{who: self._lines[who] for who in self._dirty}}
+                    self.ledger.record_processes([self._row(who, line) for who, line in lines.items()])
                 self.ledger.update_run(self.run.run, **self._changes)
         except LedgerError as err:
             if not self._broken:
@@ -70,6 +76,7 @@ class Books:
         self._changes.clear()
         if processes:
             self._dirty.clear()
+            self._late.clear()
         return True
 
     def processes(self) -> list[dict[str, Any]]:
@@ -85,17 +92,29 @@ class Books:
         code, by_signal = replica.end or (None, None)
         return ProcessRow(
             self.run.run, who.process, who.replica, replica.phase.value, replica.pid, line.start_time, code, by_signal,
-            0, line.started_at, line.ended_at, replica.reason,
+            replica.restarts, line.started_at, line.ended_at, replica.reason,
         )  # fmt: skip
 
 
 class _Line:
-    """What a row says beyond the state of its replica. Times are seconds since the epoch; `start_time` is in ticks."""
+    """What a row says beyond the state of its replica, of its latest incarnation. Times are seconds since the epoch;
+    `start_time` is in ticks.
+    """
 
-    __slots__ = ("ended_at", "replica", "start_time", "started_at")
+    __slots__ = ("ended_at", "pid", "replica", "start_time", "started_at")
 
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
+        self.pid: int | None = None
         self.start_time: int | None = None
         self.started_at: float | None = None
         self.ended_at: float | None = None
+
+    def take(self, replica: Replica) -> None:
+        """Take a new state; another pid is another incarnation."""
+        self.replica = replica
+        if replica.pid != self.pid:
+            self.pid, self.start_time, self.ended_at = replica.pid, None, None
+            self.started_at = None if replica.pid is None else time.time()
+        elif replica.phase in _OVER and self.started_at is not None and self.ended_at is None:
+            self.ended_at = time.time()

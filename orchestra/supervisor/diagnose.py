@@ -12,6 +12,7 @@ import stat
 import struct
 
 from orchestra.errors import LaunchFailed
+from orchestra.runplan import Ready
 from orchestra.supervisor.attributes import Step
 
 _ELF = b"\x7fELF"
@@ -194,3 +195,24 @@ def _place(order: str, entry: bytes, *, wide: bool) -> tuple[int, int]:
     if wide:
         return struct.unpack_from(order + "Q", entry, 8)[0], struct.unpack_from(order + "Q", entry, 32)[0]
     return struct.unpack_from(order + "I", entry, 4)[0], struct.unpack_from(order + "I", entry, 16)[0]
+
+
+_MISSING = {
+    "notify": "READY=1 did not come on NOTIFY_SOCKET",
+    "fd": "no newline came on descriptor {fd}",
+    "log": "no line matched {pattern!r}",
+    "exec": "its probe did not exit with 0",
+    "tcp": "nobody accepted a connection on port {port}",
+    "unix": "nobody accepted a connection on its socket",
+    "exists": "{object} does not exist",
+    "stopped": "it did not stop itself with SIGSTOP",
+}
+
+
+def not_ready(ready: Ready, output: str, why: str) -> str:
+    """Return why a process was not ready in time. `why` is what is known besides; `output` is how it writes."""
+    missing = _MISSING[ready.kind].format(**ready._asdict())
+    words = f"was not ready within {ready.timeout:g} s: {missing}{f' ({why})' if why else ''}"
+    if ready.kind == "log" and output == "pipe":
+        words += "; what it wrote to a pipe may still be in its buffer, which `output: line` avoids"
+    return words

@@ -14,30 +14,30 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from orchestra.kernel.process import children, descendants, open_process, send_signal
 from orchestra.kernel.procfs import ProcessStat, process_stat
 from orchestra.supervisor.signals import signal_name
-from orchestra.supervisor.states import Who
 
+_Key = TypeVar("_Key", bound=Hashable)
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Death(NamedTuple):
-    """One reaped child. `who` is None for a descendant that was adopted."""
+    """One reaped child. `who` is what `Kin.add` was told, None for a descendant that was adopted."""
 
     pid: int
-    who: Who | None
+    who: Hashable | None
     code: int | None
     signal: str | None
 
 
 @dataclass(slots=True)
 class _Family:
-    """One replica's session. `told` maps a signal to when its group got it, in clock ticks since boot."""
+    """One session. `told` maps a signal to when its group got it, in clock ticks since boot."""
 
     leader: int
     reaped: bool = False
@@ -49,18 +49,18 @@ class Kin:
     """Every process of the run, as its parent or adoptive parent sees them."""
 
     def __init__(self) -> None:
-        self._families: dict[Who, _Family] = {}
-        self._leaders: dict[int, Who] = {}
+        self._families: dict[Hashable, _Family] = {}
+        self._leaders: dict[int, Hashable] = {}
         self._adopted: list[int] | None = None  # what the last look showed
         self._swept: set[tuple[int, int]] = set()
 
-    def add(self, who: Who, pid: int) -> None:
-        """A replica was started; `pid` leads its session."""
+    def add(self, who: Hashable, pid: int) -> None:
+        """A replica, or a command beside one, was started; `pid` leads its session."""
         self._families[who] = _Family(pid)
         self._leaders[pid] = who
 
-    def forget(self, who: Who) -> None:
-        """A replica has ended: its number may come to mean somebody else."""
+    def forget(self, who: Hashable) -> None:
+        """It has ended: its number may come to mean somebody else."""
         self._families.pop(who, None)
 
     def look_again(self) -> None:
@@ -100,15 +100,25 @@ class Kin:
                 found.setdefault(stat.session, []).append(stat)
         return found
 
-    def lingering(self, candidates: Iterable[Who]) -> set[Who]:
+    def lingering(self, candidates: Iterable[_Key]) -> set[_Key]:
         """Return those of `candidates`, whose leaders are reaped, that still have members in their session."""
         if not self.strangers():
             return set()
         sessions = self.sessions()
         return {who for who in candidates if who in self._families and self._families[who].leader in sessions}
 
-    def signal(self, who: Who, number: int) -> None:
-        """Send a signal to everybody in a replica's session; each process gets it once."""
+    def members(self, who: Hashable) -> list[int]:
+        """Return the living processes of a session, its leader first."""
+        family = self._families.get(who)
+        if family is None:
+            return []
+        below = [*self.strangers(), *([] if family.reaped else [family.leader])]
+        stats = filter(None, map(process_stat, _with_descendants(below)))
+        pids = {stat.pid for stat in stats if stat.session == family.leader and not stat.has_ended}
+        return sorted(pids, key=lambda pid: (pid != family.leader, pid))
+
+    def signal(self, who: Hashable, number: int) -> None:
+        """Send a signal to everybody in a session; each process gets it once."""
         family = self._families.get(who)
         if family is None:
             return
@@ -129,12 +139,23 @@ class Kin:
         told = []
         for pid in _with_descendants(children(os.getpid())):
             stat = process_stat(pid)
-            if stat is None or stat.has_ended or (pid, number) in self._swept:
+            if stat is None or stat.has_ended or (pid, number) in self._swept or self._is_being_killed(pid):
                 continue
             self._swept.add((pid, number))
             if _send(stat, number):
                 told.append(stat)
         return told
+
+    def living(self) -> list[ProcessStat]:
+        """Return every process of the run that lives."""
+        self.look_again()
+        stats = filter(None, map(process_stat, _with_descendants(children(os.getpid()))))
+        return [stat for stat in stats if not stat.has_ended]
+
+    def _is_being_killed(self, pid: int) -> bool:
+        """Whether it is a leader that was sent SIGKILL, and its end is only to be noticed."""
+        family = self._families.get(self._leaders.get(pid))
+        return family is not None and signal.SIGKILL in family.told
 
     @property
     def is_empty(self) -> bool:

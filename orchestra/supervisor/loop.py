@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import time
 from collections import deque
@@ -19,8 +20,8 @@ from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import ObjectState, RunRow
 from orchestra.logs.encode import event_record
 from orchestra.logs.sink import LogFile
-from orchestra.objects import LiveObject, reuse_or_create
-from orchestra.runplan import RunPlan
+from orchestra.objects import LiveObject, announce_recorded, reuse_or_create
+from orchestra.runplan import ObjectPlan, RunPlan
 from orchestra.statedir import StateDir
 from orchestra.supervisor import commands as do
 from orchestra.supervisor import diagnose, limits, spawn, teardown
@@ -29,11 +30,14 @@ from orchestra.supervisor.books import Books
 from orchestra.supervisor.channel import Channel
 from orchestra.supervisor.control_server import ControlServer
 from orchestra.supervisor.kin import Kin
+from orchestra.supervisor.living import LiveRun
 from orchestra.supervisor.machine import step
 from orchestra.supervisor.output import Outputs
 from orchestra.supervisor.reactor import Reactor
+from orchestra.supervisor.requests import Requests
 from orchestra.supervisor.signals import STOP_SIGNALS, signal_name
 from orchestra.supervisor.states import FINAL, Phase, Replica, RunPhase, RunState, Who
+from orchestra.supervisor.watchers import Watchers, processes_left
 from orchestra.supervisor.wiring import PipeEnds, Wire, wires
 
 SPAWN_SLICE = 32  # launches between two looks at everything else
@@ -60,6 +64,10 @@ class Job:
     places: StateDir
     detach: bool
     leak: bool
+    hold: bool = False  # in the foreground: keep the objects after the processes have ended, until a person asks
+    wait: bool = False  # tell the command when everything is ready
+    recreate: bool = False  # kept objects of another shape are made anew
+    stdin: int | None = None  # the command's own, for the process that inherits it
 
 
 class Supervisor:
@@ -71,13 +79,19 @@ class Supervisor:
         self.reactor = Reactor()
         self.books = Books(ledger, job.run, self.say)
         self.kin = Kin()
-        self.state = RunState.initial(job.plan.processes)
-        self.outputs = Outputs(self.reactor, log, job.run.run, 2 * len(self.state.replicas), self._stream_ended)
+        makers = {item.made_by for item in job.plan.objects if item.made_by}
+        self.state = RunState.initial(job.plan.processes, makers=makers, hold=job.hold)
+        raw = job.places.run_folder(job.run.run) / "raw" if job.plan.log.raw else None
+        streams = 2 * len(self.state.replicas)
+        self.outputs = Outputs(self.reactor, log, job.run.run, streams, self._stream_ended, raw)
         self.things: dict[str, LiveObject] = {}
         self.unsettled: set[Who] = set()  # their leaders are reaped, they have not ended yet
         self.to_spawn: deque[Who] = deque()
         self.inbox: deque[on.Event] = deque()
         self.control: ControlServer | None = None
+        self.requests = Requests(LiveRun(self))
+        self.stdin = job.stdin
+        self.patience = PATIENCE_ENDING
         self.pipe_ends: PipeEnds | None = None
         self.wires: dict[str, Wire] = {}
         self.interrupts = 0
@@ -87,6 +101,8 @@ class Supervisor:
         self.sweep_signal = signal.SIGTERM
         self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self.open_files: tuple[int, int] | None = None
+        self.began = time.monotonic()
+        self.watchers = Watchers(self)
 
     # -- the course of a run -----------------------------------------------------------------------------------------
 
@@ -99,6 +115,8 @@ class Supervisor:
             return self._give_up(err)
         if self._is_wanted():
             self.dispatch(on.Begin())
+            if self.job.wait:
+                self.requests.watch_start(self._tell_ready)
         while not self.finished:
             self._spawn_some()
             self._publish()
@@ -125,33 +143,58 @@ class Supervisor:
         """
         if not self._is_wanted():
             return
-        self.open_files = limits.raise_open_files(2 * len(self.state.replicas), len(self.plan.objects))
+        self.make_room()
         path = self.job.places.socket(self.plan.instance)
-        self.control = ControlServer(self.reactor, path, state=self.answer, stop=self._stop_asked)
+        self.control = ControlServer(self.reactor, path, self.requests.handle)
         self.books.change(socket=os.fspath(path))
-        folder = self.job.places.run_folder(self.job.run.run)
-        for plan in self.plan.objects:
+        for plan in sorted(self.plan.objects, key=lambda plan: not plan.made_by):  # a conflict of those costs nothing
             if not self._is_wanted():
                 return
-            try:
-                thing = reuse_or_create(self.ledger, plan, self.job.run, folder=folder)
-            except OrchestraError as err:
-                self.say(
-                    "object.failed",
-                    object=plan.key,
-                    family=plan.family.value,
-                    kind=plan.kind.value,
-                    reason=err.problem,
-                    detail=err.detail or None,
-                )
-                raise
-            self.things[plan.key] = thing
-            borrowed = thing.row.state is ObjectState.BORROWED
-            event = "object.borrowed" if borrowed else "object.reused" if thing.reused else "object.created"
-            self.say(event, **teardown.describe(thing.row))
-        self.wires = wires(self.plan, self.job.run.run, self.things)
+            self.things[plan.key] = self.make(plan, recreate=self.job.recreate)
+        self.rewire()
         self.pipe_ends = PipeEnds(self.plan, self.things)
-        self.ledger.patience(PATIENCE_RUNNING)
+        self.patience = PATIENCE_RUNNING
+        self.ledger.patience(self.patience)
+
+    def make(self, plan: ObjectPlan, *, recreate: bool) -> LiveObject:
+        """Create an object, or use again what is there, and say so. Raises OrchestraError.
+
+        With `recreate` a kept one of another shape is made anew. One that a program makes is only put on record, and
+        must not be there yet.
+        """
+        folder = self.job.places.run_folder(self.job.run.run)
+        try:
+            if plan.made_by:
+                return announce_recorded(self.ledger, plan, self.job.run, folder=folder)
+            thing = reuse_or_create(self.ledger, plan, self.job.run, folder=folder, recreate=recreate)
+        except OrchestraError as err:
+            self.say(
+                "object.failed",
+                object=plan.key,
+                family=plan.family.value,
+                kind=plan.kind.value,
+                reason=err.problem,
+                detail=err.detail or None,
+            )
+            raise
+        borrowed = thing.row.state is ObjectState.BORROWED
+        event = "object.borrowed" if borrowed else "object.reused" if thing.reused else "object.created"
+        self.say(event, **teardown.describe(thing.row))
+        return thing
+
+    def rewire(self) -> None:
+        """Wire every process to the objects as they are now."""
+        self.wires = wires(self.plan, self.job.run.run, self.things, stdin=self.stdin)
+
+    def make_room(self) -> None:
+        """Raise our limit on open files as far as the replicas and objects of the plan need it."""
+        needed = sum(limits.descriptors_of(process, raw=self.plan.log.raw) for process in self.plan.processes)
+        before = limits.raise_open_files(needed, len(self.plan.objects))
+        self.open_files = self.open_files or before
+
+    def namespaces(self, _who: Who | None) -> int | None:
+        """Return the pid whose namespaces a replica runs in, None for those of the host."""
+        return None
 
     def _is_wanted(self) -> bool:
         """Look what has happened meanwhile: making objects takes as long as filling them does."""
@@ -175,8 +218,10 @@ class Supervisor:
 
     def _end(self) -> int:
         """Tear down, or leave the objects of a detached run to `down`; write the last words."""
+        self.watchers.close()
         self.outputs.close()
         self.ledger.patience(PATIENCE_ENDING)
+        survivors = processes_left(self.kin)
         failed, code = self.state.has_failed, self.state.exit_code
         result = teardown.Result(complete=False)
         self._close_objects()
@@ -184,11 +229,13 @@ class Supervisor:
             result = teardown.apply_on_down(self.ledger, self.job.run.run, failed=failed, leak=self.leak, say=self.say)
             if not result.complete:
                 failed, code = True, code or 1
+        if survivors:
+            failed, code = True, code or 1
         word = "failed" if failed else "down"
         failures = [
             {"process": who.process, "replica": who.replica, "reason": reason} for who, reason in self.state.failures
         ]
-        seconds = round(time.time() - self.job.run.started_at, 3)
+        seconds = round(time.monotonic() - self.began, 3)
         self.say("run.ended", state=word, exit_code=code, seconds=seconds, failed=failures or None)
         self.books.change(state=word, ended_at=time.time(), exit_code=code, finished=result.finished, leak=self.leak)
         self._last_words()
@@ -200,14 +247,17 @@ class Supervisor:
                 "failed": failures,
                 "stopped_by": self.stopped_by,
                 "objects_left": result.left,
+                "processes_left": survivors,
+                "lines_lost": self.log.lost_lines,
             }
         )
-        self._answer_waiting(exit_code=code, state=word, objects_left=result.left)
+        self._answer_waiting(exit_code=code, state=word, objects_left=result.left, processes_left=survivors)
         return code
 
     def _answer_waiting(self, **answer: Any) -> None:
+        self.requests.finish(**answer)
         if self.control is not None:
-            self.control.finish({"v": 1, "ok": True, "ended": True, **answer})
+            self.control.finish()
 
     def _close_objects(self) -> None:
         """Let go of the objects that live by our descriptors only."""
@@ -246,21 +296,28 @@ class Supervisor:
                 self._log(event, who, dict(data))
             case do.Record(who):
                 self._record(who)
+            case do.Drop(who):
+                self.books.drop(who)
             case do.Spawn(who):
                 self.to_spawn.append(who)
             case do.Signal(who, number):
                 self.kin.signal(who, number)
             case do.Kill(who):
                 self.kin.signal(who, signal.SIGKILL)
-            case do.StartTimer(timer, seconds):
+            case do.StartTimer(timer, seconds, jitter):
+                seconds *= 1 + jitter * random.uniform(-1, 1)
                 self.reactor.after(timer, seconds, partial(self._timer, timer))
             case do.CancelTimer(timer):
                 self.reactor.cancel(timer)
             case do.Sweep(hard):
                 self.sweep_signal = signal.SIGKILL if hard else signal.SIGTERM
                 self._sweep()
+            case do.Rebuild():
+                self.requests.rebuild()
             case do.Finish():
                 self.finished = True
+            case _:
+                self.watchers.obey(command)
 
     def _log(self, event: str, who: Who | None, data: dict[str, Any]) -> None:
         if isinstance(data.get("signal"), int):
@@ -278,6 +335,7 @@ class Supervisor:
         """Take a replica's new state: its row, and the pipe ends that only it still needed."""
         replica = self.state.replicas[who]
         self.books.note(who, replica)
+        self.watchers.recorded(who)
         if self.pipe_ends is not None and who.process in self.pipe_ends.users:
             self.pipe_ends.needed_by(self._startable())
 
@@ -301,24 +359,36 @@ class Supervisor:
             if self.state.replicas[who].doomed:
                 self.dispatch(on.Withheld(who))
                 continue
+            at = time.monotonic()
             try:
                 pid = self._launch(who)
             except LaunchFailed as err:
                 reason = ". ".join(filter(None, (err.problem, err.hint)))
                 name = diagnose.errno_name(err.errno)
-                self.dispatch(on.LaunchFailed(who, reason, err.stage, name, err.path))
+                self.dispatch(on.LaunchFailed(who, reason, err.stage, name, err.path, at))
             else:
                 self.kin.add(who, pid)
-                self.dispatch(on.Started(who, pid))
+                self.dispatch(on.Started(who, pid, at))
 
     def _launch(self, who: Who) -> int:
         """Start one replica; return its pid. Raises LaunchFailed."""
         wire = self.wires[who.process]
         try:
-            with self.outputs.pipes(who) as (stdout, stderr):
-                with wire.prepared(who.replica, stdin=self.null, stdout=stdout, stderr=stderr) as launch:
+            with (
+                self.watchers.gear(who) as gear,
+                self.outputs.pipes(who, terminals=wire.has_terminal) as (stdout, stderr),
+            ):
+                with wire.prepared(
+                    who.replica,
+                    stdin=self.null,
+                    stdout=stdout,
+                    stderr=stderr,
+                    extra_fds=gear.descriptors,
+                    extra_environment=gear.environment,
+                ) as launch:
                     pid = spawn.launch(launch, open_files=self.open_files)
-                self.outputs.started(who, pid)
+                self.outputs.started(who, pid, gear.tap)
+                self.watchers.started(who, pid)
                 return pid
         except OSError as err:
             raise diagnose.stage_failed("descriptors", "", err.errno or 0) from err
@@ -332,21 +402,29 @@ class Supervisor:
                 if not reaped:  # one look finds all that have ended
                     self._reap()
                 reaped = True
+            elif number == signal.SIGHUP and self.job.detach:  # no terminal to lose: somebody has renamed the log
+                self.log.reopen()
             elif number in STOP_SIGNALS:
                 self.interrupts += number == signal.SIGINT
                 self._ask(signal_name(number), number, kill=number == signal.SIGINT and self.interrupts > 1)
 
     def _reap(self) -> None:
+        self.watchers.children_changed()
+        at = time.monotonic()
         for death in self.kin.reap():
-            if death.who is not None:
+            if isinstance(death.who, Who):
+                self.watchers.last_words(death.who)
                 self.unsettled.add(death.who)
-                self.dispatch(on.Exited(death.who, death.code, death.signal))
+                self.dispatch(on.Exited(death.who, death.code, death.signal, at))
+            elif death.who is not None:
+                self.watchers.reaped(death)
         self._settle()
         if self.state.phase is RunPhase.SWEEPING:
             self._sweep()
 
     def _settle(self) -> None:
         """Find out which replicas without a leader have ended, and which still have members in their session."""
+        self.watchers.errands.settle()
         if not self.unsettled:
             return
         lingering = self.kin.lingering(self.unsettled)
@@ -356,6 +434,7 @@ class Supervisor:
                 continue
             self.unsettled.discard(who)
             self.kin.forget(who)
+            self.watchers.ended(who)
             self.outputs.drain(who)  # all who wrote there are dead: what is in the pipe now is all there is
             self.dispatch(on.Ended(who))
 
@@ -365,7 +444,10 @@ class Supervisor:
 
     def _timer(self, timer: on.Timer) -> None:
         self._settle()
-        self.dispatch(on.TimerFired(timer))
+        if timer.kind == "ready" and timer.who is not None:
+            self.dispatch(on.NotReady(timer.who, self.watchers.why_not_ready(timer.who)))
+        else:
+            self.dispatch(on.TimerFired(timer))
 
     def _sweep(self) -> None:
         if self.kin.is_empty:
@@ -388,7 +470,8 @@ class Supervisor:
             if not self.job.detach:
                 self._ask("SIGHUP", signal.SIGHUP)
 
-    def _stop_asked(self, leak: bool, timeout: float | None) -> None:
+    def end(self, leak: bool, timeout: float | None) -> None:
+        """Stop the run because somebody asked for it over the control socket."""
         self.leak = self.leak or leak
         self._ask("orchestra down", timeout=timeout, leak=leak)
 
@@ -420,8 +503,9 @@ class Supervisor:
     # -- what others see -----------------------------------------------------------------------------------------
 
     def _publish(self) -> None:
-        """Let others see what happened since the last time: log, ledger, the waiting command."""
-        if self.log.pending and self.log.flush():
+        """Let others see what happened since the last time: log, ledger, the waiting command, who asked for it."""
+        self.requests.look()
+        if self.log.flush():
             self.channel.tick()
         if self.to_spawn:
             return
@@ -433,6 +517,11 @@ class Supervisor:
         behind = not self.books.flush()
         if behind or self.log.pending:
             self.reactor.after("retry", RETRY, lambda: None)
+
+    def _tell_ready(self, results: list[dict[str, Any]]) -> None:
+        failed = [result for result in results if result["result"] != "ok"]
+        self._publish()  # first what it was that made it so
+        self.channel.send({"event": "ready", "failed": failed})
 
     def answer(self) -> dict[str, Any]:
         """Return what the control socket says about the run."""
@@ -462,7 +551,8 @@ def supervise(job: Job, channel: Channel, guardian: int) -> int:
     ledger = Ledger.open(job.places.ledger)
     path = job.places.log(job.run.run)
     try:
-        log = LogFile(path, run=job.run.run)
+        kept = job.plan.log
+        log = LogFile(path, run=job.run.run, rotate_size=kept.rotate_size, keep=kept.keep)
     except OSError as err:
         raise StateError(f"cannot write the log {path}: {err.strerror}") from err
     code = Supervisor(job, channel, ledger, log).run(guardian)

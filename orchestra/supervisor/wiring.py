@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -80,8 +80,11 @@ class Wire:
                 words = f"a placeholder asks for {err}, which the object has not"
                 raise LaunchFailed(words, stage="descriptors", errno=errno.EINVAL, path=self.plan.name) from err
             passed = tuple(fds)
+            function = "" if command else self.plan.function
             if not command:
                 stdin = self._stdin(replica, stdin, fds)
+            if function:
+                argv = [self.plan.name if self.plan.replicas == 1 else f"{self.plan.name}.{replica}", function]
             yield Launch(
                 argv,
                 os.path.join(self.folder, directory),
@@ -94,12 +97,17 @@ class Wire:
                 attributes=self.plan.attributes,
                 replica=replica,
                 terminal=self.has_terminal and not command,
-                function="" if command else self.plan.function,
+                function=function,
                 arguments=self.plan.arguments,
             )
         finally:
             for fd in fds:
                 os.close(fd)
+
+    def path(self, template: Template, replica: int) -> str:
+        """Return a path as the replica means it: a relative one counts from its directory."""
+        directory = os.path.join(self.folder, render(self.plan.directory, self.bindings, replica))
+        return os.path.join(directory, render(template, self.bindings, replica))
 
     @property
     def has_terminal(self) -> bool:
@@ -122,17 +130,42 @@ class Wire:
 
     def _environment(self, replica: int) -> dict[str, str]:
         declared = {name: render(value, self.bindings, replica) for name, value in self.plan.environment}
-        login = attributes.variables(self.plan.attributes)
-        env = {**self.caller, **login, **declared, **self.ours, "ORCHESTRA_REPLICA": str(replica)}
-        if self.has_terminal:
-            env.setdefault("TERM", terminals.TYPE)
-        elif self.plan.output == "line":
-            env.update(buffering.by_lines(env, buffering.find_library()))
-        if self.python_path:
-            before = env.get("PYTHONPATH", "")
-            env["PYTHONPATH"] = f"{before}{os.pathsep}{self.python_path}" if before else self.python_path
-            env["ORCHESTRA_PATH"] = self.python_path
-        return env
+        ours = {**self.ours, "ORCHESTRA_REPLICA": str(replica)}
+        return _surroundings(self.plan, self.caller, declared, ours, self.python_path)
+
+
+def _surroundings(
+    process: ProcessPlan, caller: Mapping[str, str], declared: Mapping[str, str], ours: Mapping[str, str], library: str
+) -> dict[str, str]:
+    """Return an environment; `library` is the folder of our client."""
+    env = {**caller, **attributes.variables(process.attributes), **declared, **ours}
+    if process.output == "tty":
+        env.setdefault("TERM", terminals.TYPE)
+    elif process.output == "line":
+        env.update(buffering.by_lines(env, buffering.find_library()))
+    if library:
+        before = env.get("PYTHONPATH", "")
+        env["PYTHONPATH"] = f"{before}{os.pathsep}{library}" if before else library
+        env["ORCHESTRA_PATH"] = library
+    return env
+
+
+def preloading(plan: RunPlan, run: str, process: ProcessPlan) -> tuple[dict[str, str], list[int]]:
+    """Return what the parent of a function starts with: an environment, and the numbers its children will need.
+
+    Nothing exists yet when it imports: variables that name an object or a replica are left to the children. The run is
+    named, for whoever looks for what it left behind: a child that is not exec'd shows its parent's environment.
+    """
+    kinds = {thing.key: (thing.family, thing.kind) for thing in plan.objects}
+    declared = {
+        name: "".join(str(part) for part in value)
+        for name, value in process.environment
+        if all(isinstance(part, str) for part in value)
+    }
+    env = _surroundings(process, inherited(plan.environment), declared, {"ORCHESTRA_RUN": run}, plan.python_path)
+    passed = sum(kinds.get(use.object) in _PASSED for use in process.uses)
+    extra = [process.ready.fd] if process.ready is not None and process.ready.kind == "fd" else []
+    return env, [*range(FIRST_FD, FIRST_FD + passed), *extra]
 
 
 def wires(plan: RunPlan, run: str, things: Mapping[str, LiveObject], *, stdin: int | None = None) -> dict[str, Wire]:
@@ -264,6 +297,15 @@ class PipeEnds:
                     users = (p.name for p in plan.processes for use in p.uses if _end(use, key) == end)
                     self._ends[key, end] = (fd, frozenset(users))
         self.needed_by(process.name for process in plan.processes)
+
+    def renewed(self, plan: RunPlan, things: Mapping[str, LiveObject], made: Collection[str]) -> PipeEnds:
+        """Return the ends after a change of the file: of pipes just `made`, and those of the others that are open."""
+        after = PipeEnds(plan, {key: thing for key, thing in things.items() if key in made})
+        for (key, end), (fd, _) in self._ends.items():
+            if key in things and key not in made:
+                users = (p.name for p in plan.processes for use in p.uses if _end(use, key) == end)
+                after._ends[key, end] = (fd, frozenset(users))
+        return after
 
     @property
     def users(self) -> frozenset[str]:
