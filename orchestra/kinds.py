@@ -244,3 +244,10 @@ class KernelLimits(NamedTuple):
     sysv_segments_now: int | None = None
     sysv_sets_now: int | None = None
     sysv_semaphores_now: int | None = None
+    capabilities: int | None = None  # this process's effective set as bits, capabilities(7)
+    rlimits: Mapping[str, tuple[int, int]] = MappingProxyType({})  # "nofile": (soft, hard); -1 = unlimited
+    niceness: int | None = None  # of this process
+    nr_open: int | None = None  # fs.nr_open: how far RLIMIT_NOFILE can be raised at all
+    processors: frozenset[int] | None = None  # online
+    huge_pages: Mapping[int, int] = MappingProxyType({})  # bytes of a page → how many are free
+    hugetlb_shm_group: int | None = None

@@ -69,7 +69,7 @@ def which_file(word: str | None, option: str | None) -> str:
     return shown_path(path)
 
 
-def read_file(word: str | None, option: str | None, settings: Sequence[str]) -> Loaded:
+def read_file(word: str | None, option: str | None, settings: Sequence[str], *, isolation: str | None = None) -> Loaded:
     """Load one file and check it against this host. Raises UsageError, TopologyError with every finding."""
     variables = parse_settings(settings)
     return load_checked(
@@ -80,6 +80,7 @@ def read_file(word: str | None, option: str | None, settings: Sequence[str]) -> 
         limits=_limits,
         host=RealHost(),
         read=read_topology,
+        isolation=isolation,
     )
 
 
@@ -97,12 +98,14 @@ def prepare(
     settings: Sequence[str] = (),
     scale: Sequence[str] = (),
     only: Sequence[str] = (),
+    isolation: str | None = None,
+    keep_going: bool = False,
 ) -> Prepared:
-    """Load, check and compile. Raises UsageError, TopologyError."""
+    """Load, check and compile; the keywords are those of `compile_plan`. Raises UsageError, TopologyError."""
     replicas = parse_scale(scale)
     if name is not None:
         check_instance(name)
-    loaded = read_file(word, option, settings)
+    loaded = read_file(word, option, settings, isolation=isolation)
     plan = compile_plan(
         loaded,
         instance=name or loaded.topology.name,
@@ -111,6 +114,8 @@ def prepare(
         scale=replicas,
         only=only,
         python_path=str(library_folder()),
+        isolation=isolation,
+        keep_going=keep_going,
     )
     return Prepared(loaded, plan)
 

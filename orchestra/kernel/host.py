@@ -46,13 +46,18 @@ def sysctl_number(name: str, index: int = 0, root: str = "/proc") -> int | None:
     return int(words[index]) if len(words) > index and words[index].isdigit() else None
 
 
-def has_capability(number: int, root: str = "/proc") -> bool:
-    """Whether a capability (capabilities(7)) is in this process's effective set."""
+def capabilities(root: str = "/proc") -> int | None:
+    """Return this process's effective capabilities as bits by their numbers, capabilities(7); None when not shown."""
     try:
         with open(f"{root}/self/status", encoding="utf-8", errors="replace") as file:
             for line in file:
                 if line.startswith("CapEff:"):
-                    return bool(int(line.split()[1], 16) >> number & 1)
+                    return int(line.split()[1], 16)
     except OSError:
-        return False
-    return False
+        return None
+    return None
+
+
+def has_capability(number: int, root: str = "/proc") -> bool:
+    """Whether a capability (capabilities(7)) is in this process's effective set."""
+    return bool((capabilities(root) or 0) >> number & 1)

@@ -13,6 +13,12 @@ from orchestra.kernel.api import SHM_FOLDER
 from orchestra.kinds import KernelLimits
 
 _CAP_SYS_RESOURCE = 24
+# By their names in a topology file.
+RLIMITS = {
+    name.removeprefix("RLIMIT_").lower(): value
+    for name, value in vars(resource).items()
+    if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"
+}
 _Row = TypeVar("_Row")
 
 
@@ -43,7 +49,49 @@ def read_limits(root: str = procfs.PROC, shm: str = SHM_FOLDER) -> KernelLimits:
         sysv_segments_now=_count(_rows(lambda: procfs.sysv_segments(root))),
         sysv_sets_now=_count(sets),
         sysv_semaphores_now=None if sets is None else sum(row.nsems for row in sets),
+        capabilities=host.capabilities(root),
+        rlimits={name: _rlimit(number_) for name, number_ in RLIMITS.items()},
+        niceness=os.getpriority(os.PRIO_PROCESS, 0),
+        nr_open=number("fs.nr_open"),
+        processors=_processors(),
+        huge_pages=_huge_pages(),
+        hugetlb_shm_group=number("vm.hugetlb_shm_group"),
     )
+
+
+def _rlimit(which: int) -> tuple[int, int]:
+    soft, hard = resource.getrlimit(which)
+    return soft, hard  # resource.RLIM_INFINITY is -1
+
+
+def _processors(path: str = "/sys/devices/system/cpu/online") -> frozenset[int] | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            spans = [span.partition("-") for span in file.read().strip().split(",")]
+        return frozenset(cpu for first, _, last in spans for cpu in range(int(first), int(last or first) + 1))
+    except (OSError, ValueError):
+        return None
+
+
+def _huge_pages(folder: str = "/sys/kernel/mm/hugepages") -> dict[int, int]:
+    """Return how many huge pages could be had now, by their size in bytes: free ones, and those made on demand."""
+    found: dict[int, int] = {}
+    try:
+        for entry in os.listdir(folder):
+            size = int(entry.removeprefix("hugepages-").removesuffix("kB")) * 1024
+            free, reserved, more = (
+                _number_in(f"{folder}/{entry}/{name}")
+                for name in ("free_hugepages", "resv_hugepages", "nr_overcommit_hugepages")
+            )
+            found[size] = free - reserved + more
+    except (OSError, ValueError):
+        pass
+    return found
+
+
+def _number_in(path: str) -> int:
+    with open(path, encoding="ascii") as file:
+        return int(file.read())
 
 
 def _rows(read: Callable[[], Sequence[_Row]]) -> Sequence[_Row] | None:

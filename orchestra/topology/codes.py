@@ -47,14 +47,19 @@ CODES: Mapping[str, str] = MappingProxyType(
         "duplicate_name": "Two objects have the same name, path or System V key.",
         "bad_access": "An access that an object of this kind does not have.",
         "cycle": "Processes wait for each other, or a file includes itself.",
-        "never_happens": "A process waits for the end of a service.",
+        "never_happens": "A process waits for what cannot be, such as the end of a service.",
+        "unreachable": "An object that an isolated run or process could not reach.",
         # this host
         "executable": "A program is missing or cannot be executed.",
         "interpreter": "The interpreter in the first line of a script is missing.",
         "directory": "A folder is missing or cannot be used.",
         "limit": "The kernel, or a file system, does not allow that much.",
         "no_dev_shm": "The file system behind POSIX shared memory and semaphores, /dev/shm, is missing.",
+        "module": "The module of a function is missing.",
+        "privilege": "Only root, or a process with a certain capability or limit, may do that.",
         # warnings
+        "endless": "A process that keeps the run from ending, or that waits for a person.",
+        "pointless": "A condition that always holds, or an input that is torn apart.",
         "unused": "An object that no process uses.",
         "one_sided": "A queue or pipe with only readers, or only writers.",
     }

@@ -18,6 +18,7 @@ from orchestra.topology.hints import nearest_help
 from orchestra.topology.host import HostFacts
 from orchestra.topology.include import normal
 from orchestra.topology.loader import Loaded
+from orchestra.topology.makers import awaited, made_by, watched
 from orchestra.topology.model import Topology
 from orchestra.topology.objectmodels import Fill as DeclaredFill
 from orchestra.topology.objectmodels import (
@@ -32,7 +33,7 @@ from orchestra.topology.objectmodels import (
     SysvSemaphore,
 )
 from orchestra.topology.processmodels import Log
-from orchestra.topology.processplans import awaited, number_of, process_plan, watched
+from orchestra.topology.processplans import number_of, process_plan
 
 
 def compile_plan(
@@ -64,6 +65,8 @@ def compile_plan(
     for name, count in scale.items():
         if not 1 <= count <= REPLICAS_MAX:
             raise UsageError(f"{name} cannot have {count} replicas: from 1 to {REPLICAS_MAX}")
+        if count > 1 and made_by(name, topology):
+            raise UsageError(f"{name} cannot have {count} replicas: it makes `{made_by(name, topology)[0]}`")
     if isolation is not None and isolation not in list(Isolation):
         raise UsageError(f"there is no isolation `{isolation}`", hint=f"One of {', '.join(Isolation)}.")
     selected = with_dependencies(only, topology) if only else list(topology.processes)

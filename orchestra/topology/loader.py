@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from orchestra.errors import Problem, TopologyError
-from orchestra.topology import references
+from orchestra.topology import order, references
 from orchestra.topology.findings import contradictions, findings
 from orchestra.topology.hints import bounded, nearest_help
 from orchestra.topology.include import Reader, Reading, normal, read_file
@@ -93,7 +93,7 @@ def examine(
     document = Document(
         topology, marks, declared_objects(root), declared_processes(root), tuple(interpolator.placeholders)
     )
-    problems += references.errors(document)
+    problems += references.errors(document) + order.errors(document)
     loaded = Loaded(
         topology,
         marks,
@@ -104,7 +104,7 @@ def examine(
         environment=reading.environment,
         broken=_broken(problems) | broken,
         sources=reading.sources,
-        warnings=references.warnings(document),
+        warnings=references.warnings(document) + order.warnings(document),
     )
     return loaded, in_order(problems, reading.sources)
 

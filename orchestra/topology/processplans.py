@@ -16,6 +16,7 @@ from orchestra.topology.fields import Condition, Escalate
 from orchestra.topology.host import HostFacts
 from orchestra.topology.include import normal
 from orchestra.topology.loader import Loaded
+from orchestra.topology.makers import makers
 from orchestra.topology.model import Process, Topology
 from orchestra.topology.processmodels import EachCpus, StdinFile
 from orchestra.topology.processmodels import Ready as DeclaredReady
@@ -23,7 +24,6 @@ from orchestra.topology.processmodels import Restart as DeclaredRestart
 from orchestra.topology.signals import NUMBERS
 
 _ABSOLUTE = ("name", "path")  # fields whose values start with a slash
-_STRENGTH = (Condition.STARTED, Condition.READY)  # weaker than what follows from these: completed, ended
 
 
 def process_plan(
@@ -44,7 +44,7 @@ def process_plan(
         arguments=copy.deepcopy(dict(process.arguments)),
         python=_interpreter(process, folder),
         directory=absolute(process.directory or (), folder),
-        environment=tuple(environment_of(process, folder, host).items()),
+        environment=_environment(process, folder, host),
         uses=tuple(Use(key, access) for key, access in process.uses.items()),
         replicas=replicas or process.replicas,
         service=process.service,
@@ -72,48 +72,14 @@ def process_plan(
 
 
 def dependencies(name: str, topology: Topology) -> tuple[Dependency, ...]:
-    """Return what a process waits for: what it says, and the makers of the objects it uses.
-
-    A maker with `ready` has made them when it is ready, any other one when it has completed.
-    """
-    process = topology.processes[name]
-    found = {other: Dependency(other, item.condition.value, item.restart) for other, item in process.depends_on.items()}
+    """Return what a process waits for: what it says, and that the makers of the objects it uses are ready."""
+    depends = topology.processes[name].depends_on
+    found = {other: Dependency(other, item.condition.value, item.restart) for other, item in depends.items()}
     for maker in makers(name, topology):
-        wanted = Condition.READY if topology.processes[maker].ready is not None else Condition.COMPLETED
         given = found.get(maker)
-        weaker = _STRENGTH[: 1 if wanted is Condition.READY else 2]
-        if given is None or given.condition in weaker:
-            found[maker] = Dependency(maker, wanted.value, given is not None and given.restart)
+        if given is None or given.condition == Condition.STARTED:
+            found[maker] = Dependency(maker, Condition.READY.value, given is not None and given.restart)
     return tuple(found.values())
-
-
-def makers(name: str, topology: Topology) -> list[str]:
-    """Return the other processes that make objects which a process uses, in the order of its `uses`."""
-    found: dict[str, None] = {}
-    for key in topology.processes[name].uses:
-        maker = getattr(topology.object(key), "made_by", None)
-        if maker is not None and maker != name and maker in topology.processes:
-            found[maker] = None
-    return list(found)
-
-
-def awaited(name: str, topology: Topology) -> list[str]:
-    """Return every process that a process waits for, for whatever reason."""
-    process = topology.processes[name]
-    blocked = [subject for subject, item in process.wait_for.items() if item.blocked_on is not None]
-    return list(dict.fromkeys([*process.depends_on, *makers(name, topology), *blocked]))
-
-
-def watched(name: str, topology: Topology) -> set[str]:
-    """Return the keys of all objects that a process has to do with: used, awaited, or made."""
-    process = topology.processes[name]
-    found = set(process.uses)
-    for subject, item in process.wait_for.items():
-        found.add(subject if item.blocked_on is None else item.blocked_on)
-    if process.ready is not None and process.ready.exists is not None:
-        found.add(process.ready.exists)
-    found |= {key for _, key, item in topology.objects() if getattr(item, "made_by", None) == name}
-    return found
 
 
 def _wait_for(process: Process) -> Iterator[WaitFor]:
@@ -170,14 +136,18 @@ def _interpreter(process: Process, folder: str) -> str:
     return normal(process.python, folder) if "/" in process.python else process.python
 
 
+def _environment(process: Process, folder: str, host: HostFacts) -> tuple[tuple[str, Template], ...]:
+    for path in process.env_file:
+        if host.head(normal(path, folder), 0) is None:
+            raise UsageError(f"{normal(path, folder)} cannot be read", hint="`env_file` names it.")
+    return tuple(environment_of(process, folder, host).items())
+
+
 def environment_of(process: Process, folder: str, host: HostFacts) -> Mapping[str, Template]:
-    """Return the variables of a process: those of its files, then its own. Raises UsageError for a missing file."""
+    """Return the variables of a process: those of its files, as far as they can be read, then its own."""
     found: dict[str, Template] = {}
     for path in process.env_file:
-        file = normal(path, folder)
-        data = host.head(file, envfile.BYTES_MAX + 1)
-        if data is None:
-            raise UsageError(f"the file {file} cannot be read", hint="`env_file` names it.")
+        data = host.head(normal(path, folder), envfile.BYTES_MAX + 1) or b""
         found |= {name: (value,) if value else () for name, value in envfile.parse(data).values.items()}
     return {**found, **process.environment}
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from orchestra.errors import Problem
 from orchestra.kinds import Access, Family, Kind
-from orchestra.topology.fields import Condition, KeyForm
+from orchestra.topology.fields import KeyForm
 from orchestra.topology.hints import nearest, nearest_help
 from orchestra.topology.include import normal
 from orchestra.topology.interpolation import SECTIONS, PlaceholderUse, dotted
+from orchestra.topology.makers import watched
 from orchestra.topology.marks import Marks
 from orchestra.topology.model import Topology
 from orchestra.topology.nodes import Map
@@ -147,70 +148,6 @@ def access_that_cannot_be(document: Document) -> Iterator[Problem]:
                 yield document.marks.problem(path, "bad_access", message, f"Write `{key}: read` or `{key}: write`.")
 
 
-# --- order -----------------------------------------------------------------------------------------------------
-
-
-def cycles(document: Document) -> Iterator[Problem]:
-    """No process waits for itself, however long the way."""
-    graph = {
-        name: [other for other in process.depends_on if other in document.topology.processes]
-        for name, process in document.topology.processes.items()
-    }
-    for cycle in find_cycles(graph):
-        chain = " → ".join([*cycle, cycle[0]])
-        path = ("processes", cycle[0], "depends_on", cycle[1 % len(cycle)])
-        if len(cycle) == 1:
-            yield document.marks.problem(path, "cycle", f"`{cycle[0]}` waits for itself", key=True)
-        else:
-            yield document.marks.problem(path, "cycle", f"these processes wait for each other: {chain}", key=True)
-
-
-def find_cycles(graph: dict[str, list[str]]) -> list[list[str]]:
-    """Return cycles that share no process, each as the names along it; the first name is the first of the file."""
-    order = {name: index for index, name in enumerate(graph)}
-    state: dict[str, int] = {}  # 1 = on the way, 2 = done
-    found: list[list[str]] = []
-    for start, following_start in graph.items():
-        if start in state:
-            continue
-        way: list[str] = [start]
-        rest: list[Iterator[str]] = [iter(following_start)]
-        state[start] = 1
-        while way:
-            following = next(rest[-1], None)
-            if following is None:
-                state[way.pop()] = 2
-                rest.pop()
-            elif state.get(following) is None:
-                state[following] = 1
-                way.append(following)
-                rest.append(iter(graph[following]))
-            elif state[following] == 1:
-                cycle = way[way.index(following) :]
-                first = cycle.index(min(cycle, key=order.__getitem__))
-                found.append(cycle[first:] + cycle[:first])
-    seen: set[str] = set()
-    apart = []
-    for cycle in found:
-        if seen.isdisjoint(cycle):
-            apart.append(cycle)
-            seen.update(cycle)
-    return apart
-
-
-def services_never_end(document: Document) -> Iterator[Problem]:
-    """A service ends when everything else has, so nothing can wait for its end."""
-    processes = document.topology.processes
-    for name, process in processes.items():
-        for other, item in process.depends_on.items():
-            dependency, condition = processes.get(other), item.condition
-            if dependency is None or not dependency.service or condition not in (Condition.COMPLETED, Condition.ENDED):
-                continue
-            path = ("processes", name, "depends_on", other)
-            message = f"`{other}` is a service: while others wait for it, it is never `{condition}`"
-            yield document.marks.problem(path, "never_happens", message, "Wait for `started` or `ready`.")
-
-
 # --- placeholders ----------------------------------------------------------------------------------------------
 
 
@@ -238,6 +175,11 @@ def _placeholder(use: PlaceholderUse, document: Document) -> Problem | None:
         hint = f"Add `{use.object}: {_usual_access(section)}` to `uses:` of `{use.path[1]}`."
         return use.place.problem("not_in_uses", where, f"{token} needs `{use.object}` in `uses`", hint)
     item = document.topology.object(use.object)
+    if item is not None and use.field in _LATER and getattr(item, "made_by", None) == use.path[1]:
+        hint = f"The program that makes it knows it. `{use.object}` can be found by its `{item.address}:`."
+        return use.place.problem(
+            "bad_placeholder", where, f"{token} is known only when `{use.path[1]}` has made it", hint
+        )
     if item is None or use.field in fields_of(item):
         return None
     having = fields_of(item)
@@ -246,6 +188,9 @@ def _placeholder(use: PlaceholderUse, document: Document) -> Problem | None:
         message = f"`{use.object}` is private: it has no key"
     hint = f"It has {', '.join(f'${{{section}.{use.object}.{name}}}' for name in having)}." if having else ""
     return use.place.problem("bad_placeholder", where, message, hint)
+
+
+_LATER = ("id", "fd")  # what an object has only once it is there
 
 
 def _usual_access(section: str) -> str:
@@ -275,6 +220,7 @@ def fields_of(item: IpcObject) -> tuple[str, ...]:
 def unused_objects(document: Document) -> Iterator[Problem]:
     """An object that no process uses is made and removed for nothing."""
     used = {key for process in document.topology.processes.values() for key in process.uses}
+    used |= {key for name in document.topology.processes for key in watched(name, document.topology)}
     for section, key, _ in document.topology.objects():
         if key not in used:
             yield document.marks.problem((section, key), "unused", f"no process uses `{key}`", key=True)
@@ -287,8 +233,8 @@ def one_sided(document: Document) -> Iterator[Problem]:
         for key, access in process.uses.items():
             used.setdefault(key, []).append(access)
     for section, key, item in document.topology.objects():
-        if item.kind not in (Kind.QUEUE, Kind.PIPE) or getattr(item, "external", False):
-            continue  # the other side of an external object may be anybody
+        if item.kind not in (Kind.QUEUE, Kind.PIPE) or item.foreign:
+            continue  # the other side of an object that others make may be anybody
         accesses = used.get(key, [])
         if not accesses or Access.READ_WRITE in accesses or len(set(accesses)) == 2:
             continue
@@ -304,8 +250,6 @@ ERRORS = (
     undeclared_objects,
     undeclared_processes,
     access_that_cannot_be,
-    cycles,
-    services_never_end,
     placeholders,
 )
 WARNINGS = (unused_objects, one_sided)

@@ -12,14 +12,18 @@ from collections.abc import Callable, Iterator, Mapping
 from orchestra.bindings import Template
 from orchestra.errors import Problem, TopologyError
 from orchestra.kinds import KernelLimits
-from orchestra.topology.fields import Condition
+from orchestra.topology import envfile, privileges
+from orchestra.topology.fields import Condition, Isolation
 from orchestra.topology.hints import nearest
 from orchestra.topology.host import HostFacts
 from orchestra.topology.include import Reader, normal, read_file
-from orchestra.topology.limits import LIMITS, made
+from orchestra.topology.limits import LIMITS, in_a_namespace, made
 from orchestra.topology.loader import Loaded, examine, in_order
 from orchestra.topology.model import Process, Topology
+from orchestra.topology.nodes import Place, Source
 from orchestra.topology.objectmodels import Fifo, FileSegment, Fill, Ftok, Owned, Segment, SysvObject
+from orchestra.topology.processmodels import StdinFile
+from orchestra.topology.processplans import environment_of
 
 Rule = Callable[[Loaded, HostFacts], Iterator[Problem]]
 
@@ -35,6 +39,7 @@ def check(loaded: Loaded, limits: KernelLimits, host: HostFacts) -> list[Problem
     """Return every error that only this host shows; `warnings` beside it what is merely odd."""
     found = [problem for rule in RULES for problem in rule(loaded, host)]
     found += [problem for limit in LIMITS for problem in limit(loaded, limits)]
+    found += privileges.errors(loaded, limits, host)
     return in_order(found, [])
 
 
@@ -52,15 +57,20 @@ def load_checked(
     limits: Callable[[], KernelLimits],
     host: HostFacts,
     read: Reader = read_file,
+    isolation: str | None = None,
 ) -> Loaded:
     """Load a file and check it against this host, all in one pass. Raises TopologyError with every finding.
 
-    `limits` reads those of the kernel; it is called only for a file that declares objects.
+    `limits` reads those of the kernel and of this process; it is called only for a file that needs some of them.
+    `isolation` overrides what the file says: limits of a namespace that the run does not use do not count.
     """
     loaded, problems = examine(path, variables=variables, environment=environment, cwd=cwd, read=read)
     if loaded is None:
         raise TopologyError(problems)
-    bounds = limits() if loaded.document.objects else KernelLimits()
+    needs_limits = bool(loaded.document.objects) or privileges.asks_for_attributes(loaded)
+    bounds = limits() if needs_limits else KernelLimits()
+    if (isolation or loaded.topology.isolation) == Isolation.PRIVATE:
+        bounds = in_a_namespace(bounds)
     problems = in_order(problems + check(loaded, bounds, host), loaded.sources)
     if problems:
         raise TopologyError(problems)
@@ -73,8 +83,7 @@ def load_checked(
 
 def executables(loaded: Loaded, host: HostFacts) -> Iterator[Problem]:
     """Each program exists and may be executed, unless a process that must complete first may build it."""
-    for name, process, program in _programs(loaded):
-        path = ("processes", name, "command", 0)
+    for name, process, path, program in _programs(loaded):
         found = locate(program, process, loaded, name, host)
         if isinstance(found, Missing):
             if not ("/" in program and may_be_built(name, loaded.topology)):
@@ -89,12 +98,11 @@ def executables(loaded: Loaded, host: HostFacts) -> Iterator[Problem]:
 
 def unknown_formats(loaded: Loaded, host: HostFacts) -> Iterator[Problem]:
     """A text file without `#!` cannot be executed by itself (a shell would fall back to sh; nothing else does)."""
-    for name, process, program in _programs(loaded):
+    for name, process, path, program in _programs(loaded):
         found = locate(program, process, loaded, name, host)
         head = None if isinstance(found, Missing) else host.head(found, SCRIPT_LINE_MAX)
         if head is None or head.startswith((b"#!", b"\x7fELF")):
             continue
-        path = ("processes", name, "command", 0)
         message = f"`{program}` is neither a program nor a script that starts with `#!`"
         yield loaded.marks.problem(path, "executable", message, "Begin it with a line such as #!/bin/sh.")
 
@@ -106,13 +114,20 @@ class Missing:
         self.code, self.message, self.help = code, message, help
 
 
-def _programs(loaded: Loaded) -> Iterator[tuple[str, Process, str]]:
+def _programs(loaded: Loaded) -> Iterator[tuple[str, Process, tuple[str | int, ...], str]]:
+    """Yield each program that a process needs, and where it is named."""
     for name, process in loaded.topology.processes.items():
         if ("processes", name) in loaded.broken:
             continue
-        program = literal(process.command[0]) if process.command else None
-        if program:
-            yield name, process, program
+        where = ("processes", name)
+        ready = process.ready.exec if process.ready is not None else None
+        commands = {("command",): process.command, ("ready", "exec"): ready, ("stop", "command"): process.stop.command}
+        for keys, command in commands.items():
+            program = literal(command[0]) if command else None
+            if program:
+                yield name, process, (*where, *keys, 0), program
+        if process.python:
+            yield name, process, (*where, "python"), process.python
 
 
 def literal(template: Template) -> str | None:
@@ -152,7 +167,7 @@ def _missing_hint(path: str, program: str) -> str:
 
 
 def _in_path(program: str, process: Process, loaded: Loaded, name: str, host: HostFacts) -> str | Missing:
-    own = process.environment.get("PATH")
+    own = environment_of(process, loaded.marks.folder(("processes", name)), host).get("PATH")
     search = loaded.environment.get("PATH", PATH_DEFAULT) if own is None else literal(own)
     folder = working_folder(name, process, loaded)
     if search is None or folder is None:
@@ -275,6 +290,74 @@ def fill_files(loaded: Loaded, host: HostFacts) -> Iterator[Problem]:
             yield loaded.marks.problem(path, "out_of_range", message, f"Write `size: {size}`, or more.")
 
 
+def functions(loaded: Loaded, host: HostFacts) -> Iterator[Problem]:
+    """Each module of a function is found as Python finds it, beside the file first; nothing is imported."""
+    for name, process in loaded.topology.processes.items():
+        if not process.function or ("processes", name) in loaded.broken or process.python is not None:
+            continue  # what another interpreter finds, it alone knows
+        module = process.function.partition(":")[0]
+        folder = loaded.marks.folder(("processes", name))
+        if host.module(module, folder) or "PYTHONPATH" in environment_of(process, folder, host):
+            continue
+        if may_be_built(name, loaded.topology):
+            continue
+        hint = f"Python looks in {folder} first, then where it is installed."
+        path = ("processes", name, "function")
+        yield loaded.marks.problem(path, "module", f"there is no module `{module}`", hint)
+
+
+def env_files(loaded: Loaded, host: HostFacts) -> Iterator[Problem]:
+    """Each file of variables can be read, and says what it means."""
+    done: set[str] = set()
+    for name, process in loaded.topology.processes.items():
+        folder = loaded.marks.folder(("processes", name))
+        for index, written in enumerate(process.env_file if ("processes", name) not in loaded.broken else ()):
+            file = normal(written, folder)
+            path = ("processes", name, "env_file", index)
+            problem = _unreadable(file, host)
+            if problem:
+                yield loaded.marks.problem(path, "unreadable", problem)
+            elif file not in done:
+                done.add(file)
+                yield from _env_faults(file, host)
+
+
+def _unreadable(file: str, host: HostFacts) -> str:
+    kind = host.kind_of(file)
+    if kind is None:
+        return f"there is no file {file}"
+    if kind != "file":
+        return f"{file} is not a regular file"
+    return "" if host.is_readable(file) else f"no permission to read {file}"
+
+
+def _env_faults(file: str, host: HostFacts) -> Iterator[Problem]:
+    data = host.head(file, envfile.BYTES_MAX + 1) or b""
+    faults = envfile.parse(data).faults
+    source = Source(file, posixpath.dirname(file), data.decode("utf-8", "replace") if faults else "")
+    for fault in faults:
+        yield Place(source, fault.line, fault.column, 0).problem("bad_value", "", fault.message, fault.help)
+
+
+def inputs(loaded: Loaded, host: HostFacts) -> Iterator[Problem]:
+    """Each file that is to be standard input can be read, unless a process that must complete first may make it."""
+    for name, process in loaded.topology.processes.items():
+        if not isinstance(process.stdin, StdinFile) or ("processes", name) in loaded.broken:
+            continue
+        written = literal(process.stdin.file)
+        if written is None:
+            continue
+        file = normal(written, loaded.marks.folder(("processes", name)))
+        path = ("processes", name, "stdin", "file")
+        kind = host.kind_of(file)
+        if kind is None and not may_be_built(name, loaded.topology):
+            yield loaded.marks.problem(path, "unreadable", f"there is no file {file}")
+        elif kind == "directory":
+            yield loaded.marks.problem(path, "unreadable", f"{file} is a folder")
+        elif kind is not None and not host.is_readable(file):
+            yield loaded.marks.problem(path, "unreadable", f"no permission to read {file}")
+
+
 def ftok_files(loaded: Loaded, host: HostFacts) -> Iterator[Problem]:
     """ftok(3) makes a key out of a file that exists."""
     for section, key, item in loaded.topology.objects():
@@ -316,4 +399,6 @@ def owners(loaded: Loaded, host: HostFacts) -> Iterator[Problem]:
                 yield loaded.marks.problem((*where, key), "unknown_name", f"this host has no {what} `{wanted}`")
 
 
-RULES: tuple[Rule, ...] = (executables, directories, fill_files, ftok_files, object_paths, owners)
+RULES: tuple[Rule, ...] = (
+    executables, directories, functions, env_files, inputs, fill_files, ftok_files, object_paths, owners,
+)  # fmt: skip

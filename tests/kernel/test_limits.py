@@ -46,6 +46,23 @@ def test_the_rest_of_this_host() -> None:
     assert limits.cap_sys_resource == bool(effective & 1 << 24)
 
 
+def test_what_this_process_may_do() -> None:
+    limits = read_limits()
+    shown = subprocess.run(
+        ["prlimit", "--raw", "--noheadings", "-o", "RESOURCE,SOFT,HARD"], capture_output=True, text=True
+    )
+    rows = [line.split() for line in shown.stdout.splitlines()]
+    numbers = {name.lower(): tuple(-1 if x == "unlimited" else int(x) for x in both) for name, *both in rows}
+    numbers.pop("locks", None)  # Linux keeps the name and enforces nothing
+    assert limits.rlimits == numbers
+    assert limits.niceness == int(subprocess.run(["nice"], capture_output=True, text=True, check=True).stdout)
+    assert limits.processors is not None
+    assert len(limits.processors) == os.sysconf("SC_NPROCESSORS_ONLN")
+    assert limits.nr_open == int(Path("/proc/sys/fs/nr_open").read_text())
+    folders = Path("/sys/kernel/mm/hugepages").glob("hugepages-*kB")
+    assert set(limits.huge_pages) == {int(re.sub(r"\D", "", folder.name)) * 1024 for folder in folders}
+
+
 def test_what_exists_already_is_counted() -> None:
     semaphores = sysv_ipc.Semaphore(secrets.randbits(31) | 1, sysv_ipc.IPC_CREX)
     try:
@@ -78,4 +95,8 @@ def test_nothing_that_can_be_read_is_no_error(tmp_path: Path) -> None:
         page_size=limits.page_size,
         queues_now=limits.queues_now,
         shm_mounted=False,
+        rlimits=limits.rlimits,
+        niceness=limits.niceness,
+        processors=limits.processors,
+        huge_pages=limits.huge_pages,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestra.errors import Problem
-from orchestra.topology.references import find_cycles
+from orchestra.topology.order import find_cycles
 from tests.support.topologies import load_text, problems_of
 
 
