@@ -14,6 +14,7 @@ from orchestra.objects.entitlement import Decision, entitlement
 from orchestra.objects.explain import misshapen, missing
 from orchestra.objects.live import Checkpoint, LiveObject, go_on
 from orchestra.objects.look import sightings
+from orchestra.objects.remove import Outcome, remove_recorded
 from orchestra.objects.shape import declared_size, differences
 from orchestra.objects.world import KERNEL, World
 from orchestra.runplan import ObjectPlan
@@ -27,6 +28,7 @@ def reuse_or_create(
     folder: Path,
     checkpoint: Checkpoint = go_on,
     world: World = KERNEL,
+    recreate: bool = False,
 ) -> LiveObject:
     """Return the object of a run, by the first rule that fits.
 
@@ -35,12 +37,13 @@ def reuse_or_create(
     3. A file that exists: opened, not refilled, BORROWED.
     4. Created, see `create_recorded`.
 
-    What `--leak` left is not used again. Raises ShapeMismatch when 1, 2 or 3 finds something else than was declared.
+    What `--leak` left is not used again. Raises ShapeMismatch when 1, 2 or 3 finds something else than was declared;
+    with `recreate` a kept object of another shape is removed, and made anew.
     """
     if plan.external:
         return _external(ledger, plan, run, folder, world)
     with ledger.transaction():  # nobody else may clean or take a kept object between the look and the record
-        again = _again(ledger, plan, run, folder, world)
+        again = _again(ledger, plan, run, folder, world, recreate=recreate)
     if again is not None:
         return again
     if plan.family is Family.FILE and plan.name is not None:
@@ -56,12 +59,16 @@ def find_kept(ledger: Ledger, plan: ObjectPlan, instance: str, *, world: World =
     return next((row for row, stat, _ in _kept(ledger, plan, instance, world) if stat is not None), None)
 
 
-def _again(ledger: Ledger, plan: ObjectPlan, run: RunRow, folder: Path, world: World) -> LiveObject | None:
+def _again(
+    ledger: Ledger, plan: ObjectPlan, run: RunRow, folder: Path, world: World, *, recreate: bool
+) -> LiveObject | None:
     for old, stat, why in _kept(ledger, plan, run.instance, world):
         if stat is None:
             ledger.settle(old.recorded, ObjectState.GONE, why)
             continue
         found = differences(plan, stat, exact=True)
+        if found and recreate and remove_recorded(ledger, old, world=world).outcome is not Outcome.REFUSED:
+            continue
         if found:
             hint = f"It was kept by run {old.run}; `orchestra clean --kept --run {old.run}` removes what that run kept."
             raise misshapen(plan, stat, found, hint=hint)

@@ -2,7 +2,8 @@
 
 From the supervisor an empty line is a tick: the log has grown. A tick is sent only when the other side has read
 everything before it; it then reads the log to its end, so one outstanding tick says as much as a thousand. Therefore a
-stopped or slow terminal never fills the socket, and the messages that matter always fit.
+stopped or slow terminal never fills the socket, and the messages that matter always fit. Descriptors may come along
+with a message: the standard input of the command, for a process that inherits it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import json
 import os
 import socket
 import termios
+from collections.abc import Sequence
 from typing import Any
 
 _CHUNK = 256 * 1024
+_DESCRIPTORS_MAX = 8  # at once; there is one
 
 
 class Channel:
@@ -27,6 +30,7 @@ class Channel:
         self.peer = peer  # pid of the guardian, where we are its parent
         self._received = bytearray()
         self._unread: list[dict[str, Any] | None] = []
+        self.descriptors: list[int] = []  # that came along, close-on-exec; whoever takes them closes them
 
     @classmethod
     def from_fd(cls, fd: int) -> Channel:
@@ -38,11 +42,16 @@ class Channel:
         """Return the descriptor, for select and epoll."""
         return self.socket.fileno()
 
-    def send(self, message: dict[str, Any], *, timeout: float | None = 1.0) -> bool:
-        """Send one message; False when the other side is gone or did not read for `timeout` seconds."""
+    def send(self, message: dict[str, Any], *, timeout: float | None = 1.0, descriptors: Sequence[int] = ()) -> bool:
+        """Send one message; False when the other side is gone or did not read for `timeout` seconds.
+
+        `descriptors` go along as copies: they stay open here.
+        """
         try:
             self.socket.settimeout(timeout)
-            self.socket.sendall(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+            line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+            sent = socket.send_fds(self.socket, [line], list(descriptors)) if descriptors else 0
+            self.socket.sendall(line[sent:])
         except (OSError, ValueError):
             return False
         return True
@@ -64,7 +73,10 @@ class Channel:
         while b"\n" not in self._received and not self._unread:
             try:
                 self.socket.settimeout(None if wait else 0.0)
-                chunk = self.socket.recv(_CHUNK)
+                chunk, descriptors, _, _ = socket.recv_fds(
+                    self.socket, _CHUNK, _DESCRIPTORS_MAX, socket.MSG_CMSG_CLOEXEC
+                )
+                self.descriptors += descriptors
             except BlockingIOError:
                 break
             except OSError:

@@ -127,7 +127,11 @@ def _accept(order: dict[str, Any], channel: Channel) -> tuple[Job, int]:
         row = _row(plan, run, places, order)
         ledger.begin_run(row)
     channel.send({"event": "accepted", "run": run, "log": row.log})
-    return Job(row, plan, places, detach=row.detached, leak=row.leak), lock
+    job = Job(
+        row, plan, places, row.detached, row.leak, hold=bool(order.get("hold")), wait=bool(order.get("wait")),
+        recreate=bool(order.get("recreate")), stdin=channel.descriptors.pop(0) if channel.descriptors else None,
+    )  # fmt: skip
+    return job, lock
 
 
 def _row(plan: RunPlan, run: str, places: StateDir, order: dict[str, Any]) -> RunRow:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,14 +35,20 @@ class Result:
         return self.complete and self.recorded
 
 
-def apply_on_down(ledger: Ledger, run: str, *, failed: bool, leak: bool, say: Say) -> Result:
+def apply_on_down(
+    ledger: Ledger, run: str, *, failed: bool, leak: bool, say: Say, only: Collection[int] | None = None
+) -> Result:
     """Do what `on_down` says with each object of a run, last made first. Never raises LedgerError.
+
+    `only` names rows by their numbers; None: all that are open.
 
     `leak` leaves every object, on record as left by hand. What cannot be removed stays with the reason, and the run
     is not complete.
     """
     result = Result()
     for row in _rows(ledger, run, result, say):
+        if only is not None and row.recorded not in only:
+            continue
         why = _why_kept(row, failed=failed, leak=leak)
         try:
             if why:

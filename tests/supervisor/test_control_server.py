@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from orchestra.errors import StateError
-from orchestra.supervisor.control import LINE_MAX, ControlClient
-from orchestra.supervisor.control_server import ControlServer
+from orchestra.errors import Conflict, DeadlinePassed, StateError
+from orchestra.supervisor.control import ControlClient
+from orchestra.supervisor.control_server import Client, ControlServer
 from orchestra.supervisor.reactor import Reactor
 
 
@@ -27,12 +27,25 @@ class Bench:
 
     def __init__(self, path: Path) -> None:
         self.reactor = Reactor()
-        self.stops: list[tuple[bool, float | None]] = []
         self.state: dict[str, Any] = {"instance": "t"}
-        self.server = ControlServer(
-            self.reactor, path, state=lambda: self.state, stop=lambda leak, timeout: self.stops.append((leak, timeout))
-        )
+        self.later: list[Client] = []  # who asked for anything but the state
+        self.left: list[Client] = []
+        self.descriptors: list[int] = []
+        self.server = ControlServer(self.reactor, path, self.handle)
         self.path = path
+
+    def handle(self, client: Client, request: Any) -> None:
+        if request["op"] == "state":
+            client.answer(self.state, [os.dup(fd) for fd in self.descriptors])
+        elif request["op"] == "never":
+            raise Conflict("not now")
+        else:
+            self.later.append(client)
+            client.on_close["test"] = lambda: self.left.append(client)
+
+    def turn(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.reactor.turn(wait=False)
 
     def connect(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX)
@@ -46,7 +59,10 @@ class Bench:
         wake = os.eventfd(0)
 
         def run() -> None:
-            found.append(client())
+            try:
+                found.append(client())
+            except Exception as err:
+                found.append(err)
             os.eventfd_write(wake, 1)
 
         thread = threading.Thread(target=run)
@@ -58,6 +74,8 @@ class Bench:
         thread.join()
         self.reactor.forget(wake)
         os.close(wake)
+        if isinstance(found[0], Exception):
+            raise found[0]
         return found[0]
 
 
@@ -65,7 +83,7 @@ class Bench:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path / "run" / "t.sock")
     yield made
-    made.server.finish({})
+    made.server.finish()
 
 
 def test_state(bench: Bench) -> None:
@@ -94,19 +112,108 @@ def test_a_large_answer_reaches_a_slow_reader(bench: Bench) -> None:
     sock.close()
 
 
-def test_stop_is_accepted_at_once_and_answered_at_the_end(bench: Bench) -> None:
-    sock = bench.connect()
-    sock.sendall(b'{"v":1,"op":"stop","leak":true,"timeout":2.5}\n')
-    while not bench.stops:
+def test_what_was_answered_last_arrives_before_the_end(bench: Bench) -> None:
+    sock, slow = bench.connect(), bench.connect()
+    for each in (sock, slow):
+        each.sendall(b'{"v":1,"op":"later"}\n')
+    while len(bench.later) < 2:
         bench.reactor.turn()
-    assert bench.stops == [(True, 2.5)]
-    assert json.loads(sock.recv(4096)) == {"v": 1, "ok": True, "accepted": True}
-    bench.server.finish({"v": 1, "ok": True, "ended": True, "exit_code": 0})
-    assert json.loads(sock.recv(4096))["exit_code"] == 0
-    assert sock.recv(1) == b""
+    for client in bench.later:
+        client.answer({"text": "x" * 500_000})
+    assert bench.later[0].unread
+    assert json.loads(bench.serve(lambda: _line(sock)))["ok"]
+    told = threading.Thread(target=lambda: _line(slow))
+    told.start()
+    bench.server.finish()
+    told.join()
+    assert (sock.recv(1), slow.recv(1)) == (b"", b"")
     assert not bench.path.exists()
+    assert bench.left == bench.later
     sock.close()
+    slow.close()
     bench.server = Bench(bench.path).server
+
+
+def _line(sock: socket.socket) -> bytes:
+    text = b""
+    while not text.endswith(b"\n"):
+        text += sock.recv(65536)
+    return text
+
+
+def test_an_error_is_the_answer(bench: Bench) -> None:
+    with pytest.raises(Conflict, match="not now"):
+        bench.serve(lambda: ControlClient(bench.path).ask("never"))
+
+
+def test_descriptors_come_along_and_are_closed_here(bench: Bench) -> None:
+    ours = os.open("/dev/null", os.O_RDONLY)
+    bench.descriptors = [ours] * 3
+    before = len(os.listdir("/proc/self/fd"))
+    wiring = bench.serve(lambda: ControlClient(bench.path).wiring_of({"op": "state"}))
+    assert len(wiring.descriptors) == 3
+    assert not any(os.get_inheritable(fd) for fd in wiring.descriptors)
+    for fd in wiring.descriptors:
+        assert os.fstat(fd).st_rdev == os.fstat(ours).st_rdev
+        os.close(fd)
+    bench.turn(3)
+    assert len(os.listdir("/proc/self/fd")) == before
+    sock = bench.connect()
+    sock.sendall(b'{"v":1,"op":"state"}\n')
+    sock.close()  # before they could be sent
+    bench.turn(4)
+    os.close(ours)
+    assert len(os.listdir("/proc/self/fd")) == before - 1
+
+
+def test_whoever_does_not_read_is_not_listened_to(bench: Bench) -> None:
+    bench.state = {"processes": ["x" * 1000] * 1000}
+    sock = bench.connect()
+    sock.sendall(b'{"v":1,"op":"state"}\n' * 40)
+    bench.turn(50)
+    (client,) = bench.server._clients.values()
+    assert client.unread < 7_000_000
+
+    def read_all() -> int:
+        text = b""
+        while text.count(b"\n") < 40:
+            text += sock.recv(1 << 20)
+        return text.count(b"\n")
+
+    assert bench.serve(read_all) == 40
+    sock.close()
+
+
+def test_more_connections_at_once_than_fit_wait_their_turn(bench: Bench) -> None:
+    """A full queue refuses whoever does not wait for room: the client does, and is answered."""
+    bench.server._socket.listen(1)
+    clients = [ControlClient(bench.path) for _ in range(24)]
+    answers: list[Any] = []
+    threads = [threading.Thread(target=lambda c=client: answers.append(c.state())) for client in clients]  # type: ignore[misc]
+    for thread in threads:
+        thread.start()
+    while len(answers) < len(clients):
+        bench.reactor.after("look", 0.01, lambda: None)
+        bench.reactor.turn()
+    for thread in threads:
+        thread.join()
+    assert all(answer["ok"] for answer in answers)
+
+
+def test_a_queue_that_stays_full_is_a_deadline(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen(0)
+        waiting = []
+        for _ in range(2):
+            waiting.append(socket.socket(socket.AF_UNIX))
+            waiting[-1].setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                waiting[-1].connect(str(tmp_path / "s"))
+        with pytest.raises(DeadlinePassed):
+            ControlClient(tmp_path / "s").state(timeout=0.05)
+        for sock in waiting:
+            sock.close()
 
 
 def test_two_requests_in_one_piece_and_one_in_many(bench: Bench) -> None:
@@ -121,34 +228,35 @@ def test_two_requests_in_one_piece_and_one_in_many(bench: Bench) -> None:
     sock.close()
 
 
-def test_a_client_that_leaves_or_floods_is_dropped(bench: Bench) -> None:
-    bench.connect().close()
-    flood = bench.connect()
-    flood.setblocking(False)
-    for _ in range(5):
-        bench.reactor.turn(wait=False)
-        try:
-            flood.send(b"x" * LINE_MAX)
-        except (BlockingIOError, BrokenPipeError):
-            break
-    for _ in range(5):
-        bench.reactor.turn(wait=False)
-    flood.setblocking(True)
-    flood.settimeout(10)
-    with contextlib.suppress(ConnectionResetError):
-        assert flood.recv(1) == b""
-    flood.close()
+def test_a_client_that_leaves_is_forgotten(bench: Bench) -> None:
+    sock = bench.connect()
+    sock.sendall(b'{"v":1,"op":"later"}\n')
+    while not bench.later:
+        bench.reactor.turn()
+    sock.close()
+    while not bench.left:
+        bench.reactor.turn()
+    bench.later[0].answer({"done": True})
+    assert not bench.later[0].is_open
     assert bench.serve(ControlClient(bench.path).state)["ok"]
 
 
-@pytest.mark.parametrize("timeout", ["-1", "true", '"5"', "NaN", "Infinity", "[]"])
-def test_a_deadline_that_is_no_number_of_seconds(bench: Bench, timeout: str) -> None:
+def test_a_line_that_never_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestra.supervisor.control_server.LINE_MAX", 1000)
     sock = bench.connect()
-    sock.sendall(b'{"v":1,"op":"stop","timeout":%s}\n' % timeout.encode())
-    for _ in range(2):
-        bench.reactor.turn(wait=False)
-    assert b"number of seconds" in sock.recv(4096)
-    assert bench.stops == []
+    sock.sendall(b"x" * 2000)
+    bench.turn(2)
+    assert b"at most" in sock.recv(4096)
+    assert sock.recv(1) == b""
+    sock.close()
+
+
+@pytest.mark.parametrize("line", [b"}", b"\xff", b"[" * 20000], ids=["json", "utf-8", "deep"])
+def test_what_is_no_json(bench: Bench, line: bytes) -> None:
+    sock = bench.connect()
+    sock.sendall(line + b"\n")
+    bench.turn(3)
+    assert b"one JSON object" in sock.recv(4096)
     sock.close()
 
 
@@ -176,7 +284,7 @@ def _no_room() -> None:
 def test_a_path_that_cannot_be_bound(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError):
-        ControlServer(Reactor(), tmp_path / "file" / "t.sock", state=dict, stop=lambda *_: None)
+        ControlServer(Reactor(), tmp_path / "file" / "t.sock", lambda *_: None)
 
 
 @pytest.mark.root
@@ -193,4 +301,4 @@ def test_another_user_is_refused(tmp_path: Path) -> None:
         if done.returncode == 127:
             pytest.skip("no python3 that another user can run")
         assert "belongs to another user" in done.stdout, done.stderr
-        bench.server.finish({})
+        bench.server.finish()
