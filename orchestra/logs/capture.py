@@ -88,9 +88,18 @@ class Capture:
     def feed(self, chunk: bytes, timestamp: str) -> bytes:
         """Take what one read returned; return the records of all lines that are complete now."""
         if len(chunk) <= LINE_LIMIT:
-            # What most chunks are: whole lines of printable ASCII, none of which can be a JSON object.
-            if not self._tail and chunk.endswith(b"\n") and b"{" not in chunk and chunk.isascii() and _is_plain(chunk):
-                return self._plain(chunk[:-1], timestamp)
+            # What most chunks are: whole lines of printable ASCII, none of which can be a JSON object. It is written out
+            # here because function calls are what counts where chunks are small.
+            if (
+                not self._tail
+                and chunk.endswith(b"\n")
+                and b"{" not in chunk
+                and chunk.isascii()
+                and not chunk.translate(None, _PLAIN)
+            ):
+                head = _head[1] if _head[0] is timestamp else _head_of(timestamp)
+                foot = self._foot
+                return b"".join((head, chunk[:-1].replace(b"\n", foot + head), foot))
             return self._feed(chunk, timestamp)
         slices = (chunk[start : start + LINE_LIMIT] for start in range(0, len(chunk), LINE_LIMIT))
         return b"".join([self._feed(piece, timestamp) for piece in slices])
@@ -177,18 +186,15 @@ class Capture:
 
     def _valid(self, whole: bytes, timestamp: str) -> bytes:
         # Lines of valid UTF-8: no Python code runs per line.
-        if _is_plain(whole):
-            return self._plain(whole, timestamp)
+        if not whole.translate(None, _PLAIN):
+            start, end = _head_of(timestamp), self._foot
+            return b"".join((start, whole.replace(b"\n", end + start), end))
         head, foot = _head_of(timestamp).decode(), self._foot.decode()
         text = whole.decode()
         # The encoder would escape newlines too, and then `\n` that the child wrote looks the same: take another mark.
         mark = "\x7f" if "\x7f" not in text else "\ud800"  # no decoded UTF-8 holds a surrogate
         escaped = encode_basestring(text.replace("\n", mark))[1:-1]
         return f"{head}{escaped.replace(mark, foot + head)}{foot}".encode()
-
-    def _plain(self, whole: bytes, timestamp: str) -> bytes:
-        head, foot = _head_of(timestamp), self._foot
-        return b"".join((head, whole.replace(b"\n", foot + head), foot))
 
     def _record(self, line: bytes, timestamp: str, *, continued: bool = False, unterminated: bool = False) -> bytes:
         notes = []
@@ -203,11 +209,6 @@ class Capture:
             notes.append('"unterminated":true')
         data = f',"data":{{{",".join(notes)}}}' if notes else ""
         return f'{{"timestamp":"{timestamp}","message":{encode_basestring(text)}{self._identity}{data}}}\n'.encode()
-
-
-def _is_plain(text: bytes) -> bool:
-    # Whether no byte but the newline needs escaping.
-    return not text.translate(None, _PLAIN)
 
 
 def _boundary(line: bytes) -> int:

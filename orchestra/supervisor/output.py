@@ -4,9 +4,9 @@ All pipes sit in an epoll of their own, nested in the supervisor's. After each p
 milliseconds, so that many small writes cost one wake-up; a pass that found much is followed by the next at once. An
 idle run has nothing muted and nothing timed: it is never woken.
 
-A stream is read by pieces of 64 KiB, each of which is a line of the log before the next one is read: one buffer is
-read into again and again, and what is made of it is still in the processor's cache when it is written. Reading stops
-where writing waits: a slow disk fills the pipes and so slows the children.
+A stream is read by pieces of 64 KiB, and each is in the log before the next one is read: the same memory is used again
+and again, and what is made of a piece is still in the processor's cache when it is written. Reading stops where writing
+waits: a slow disk fills the pipes and so slows the children.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from orchestra.supervisor.states import Who
 from orchestra.supervisor.terminals import open_terminal
 
 CHUNK = 64 * 1024  # bytes of one read
-GATHER = 0.008  # seconds between two passes over little output
+GATHER = 0.01  # seconds between two passes over little output
 PLENTY = 32 * 1024  # bytes in one pass after which the next one follows at once
 _TURN = 16  # reads of one stream before the next one has its turn
 _DRY = 1024  # a read that returned less has emptied the pipe, or left little
@@ -75,8 +75,7 @@ class Outputs:
         self._streams: dict[int, _Stream] = {}
         self._of: dict[Hashable, list[_Stream]] = {}
         self._pages = pipe_pages(streams)
-        self._muted = False
-        self._buffer = memoryview(b"")  # made when there is something to read
+        self._muted = self._has_read = False
         reactor.watch(self._inner.fileno(), self._pass)
 
     @contextmanager
@@ -174,30 +173,29 @@ class Outputs:
 
     def _read(self, stream: _Stream, now: str) -> int:
         """Read once; return the number of bytes, 0 for the end, -1 when there is nothing now."""
-        if not self._buffer:
-            self._buffer = memoryview(bytearray(CHUNK))
-            _keep_heap()
         try:
-            count = os.readv(stream.fd, (self._buffer,))
+            chunk = os.read(stream.fd, CHUNK)
         except BlockingIOError:
             return -1
         except OSError as err:
             if err.errno != errno.EIO:
                 raise
-            count = 0  # a terminal that nobody has open any more
-        if not count:
+            chunk = b""  # a terminal that nobody has open any more
+        if not chunk:
             self._end(stream, now)
             return 0
-        chunk = bytes(self._buffer[:count])
         capture = stream.capture or self._begin(stream)
         self._log.write(capture.feed(chunk, now))
         if stream.raw is not None:
             self._copy(stream, stream.raw, chunk)
         if stream.tap is not None:
             stream.tap(stream.name, chunk)
-        return count
+        return len(chunk)
 
     def _begin(self, stream: _Stream) -> Capture:
+        if not self._has_read:
+            self._has_read = True
+            _keep_heap()
         process, replica = stream.who
         capture = Capture(run=self._run, process=process, replica=replica, pid=stream.pid, stream=stream.name)
         stream.capture = capture
