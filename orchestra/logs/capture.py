@@ -88,8 +88,8 @@ class Capture:
     def feed(self, chunk: bytes, timestamp: str) -> bytes:
         """Take what one read returned; return the records of all lines that are complete now."""
         if len(chunk) <= LINE_LIMIT:
-            # What most chunks are: whole lines of printable ASCII, none of which can be a JSON object. It is written out
-            # here because function calls are what counts where chunks are small.
+            # What most chunks are: whole lines of printable ASCII, none of which can be a JSON object. It stands here,
+            # and not in functions of its own, because calls are what counts where chunks are small.
             if (
                 not self._tail
                 and chunk.endswith(b"\n")
