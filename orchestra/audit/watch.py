@@ -11,11 +11,13 @@ from orchestra.audit.classify import Classified, Verdict
 from orchestra.audit.command import Member
 from orchestra.audit.report import Finding
 from orchestra.errors import KernelError
-from orchestra.kernel import clues, inventory, namespaces
+from orchestra.kernel import inventory, libc, namespaces
 from orchestra.kernel.api import SHM_FOLDER
+from orchestra.kernel.census import Census
 from orchestra.kernel.holders import holders_of
 from orchestra.kernel.host import sysctl
-from orchestra.kernel.inventory import Inventory
+from orchestra.kernel.inventory import Inventory, Seen
+from orchestra.kernel.procfs import SysvSegment
 from orchestra.kinds import Holders, Identity
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import OPEN_STATES
@@ -29,6 +31,7 @@ _LIMITS = (
     "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced",
 )  # fmt: skip
 
+_MEMBERS_ASKED = 64
 Recorded = Callable[[Mapping[int, Member]], Mapping[Key, str]]
 
 
@@ -70,7 +73,7 @@ def watch(words: Sequence[str], *, private: bool, ignore: Sequence[str], recorde
     ours = [each for each in new if each.origin is not Origin.ELSEWHERE]
     kept = [each for each in ours if not is_ignored(each.seen, ignore)]
     return Watched(
-        ended.code, _findings(after, kept), private, after.place.ipc_ns, ended.survivors,
+        ended.code, _findings(after, kept, alone=private and not ended.survivors), private, after.place.ipc_ns, ended.survivors,
         ignored=len(ours) - len(kept), elsewhere=len(new) - len(ours), gaps=after.gaps,
     )  # fmt: skip
 
@@ -103,19 +106,33 @@ def _as_here() -> tuple[dict[str, int | str], int | None]:
 
 
 def _clues(after: Inventory, tree: Mapping[int, Member], recorded: Recorded, *, alone: bool) -> Clues:
+    makers = {seen.raw.cpid for seen in after.objects if isinstance(seen.raw, SysvSegment)} - set(tree)
+    census = Census()
+    strangers = {pid: found for pid in makers if pid and (found := census.alive(pid)) is not None}
     return Clues(
         users={os.getuid(), os.geteuid()},
         ours={pid: member.command for pid, member in tree.items()},
-        living=clues.living(clues.makers(after.objects) - set(tree)),
-        last_users=clues.last_users(after.objects),
+        living={pid: (found.command, found.started_at or 0.0) for pid, found in strangers.items()},
+        last_users={seen.id: _last_users(seen) for seen in after.objects if seen.id is not None and seen.members},
         recorded={} if alone else recorded(tree),
         alone=alone,
     )
 
 
-def _findings(after: Inventory, new: Sequence[Newcomer]) -> tuple[Finding, ...]:
+def _last_users(seen: Seen) -> tuple[int, ...]:
+    """Return who last worked on each semaphore of a set (GETPID); () for a set that may not be read."""
+    assert seen.id is not None
+    try:
+        pids = [libc.sem_query(seen.id, index, libc.GETPID) for index in range(min(seen.members or 0, _MEMBERS_ASKED))]
+    except OSError:
+        return ()
+    return tuple(dict.fromkeys(pid for pid in pids if pid))
+
+
+def _findings(after: Inventory, new: Sequence[Newcomer], *, alone: bool) -> tuple[Finding, ...]:
+    """Judge each; `alone` says that nobody is left who could hold one, seen or not."""
     identities = [each.seen.identity(after.place) for each in new]
-    held = _holders(identities)
+    held = [Holders(())] * len(new) if alone else _holders(identities)
     return tuple(
         Finding(None, None, holding, _classified(each, holding), seen=each.seen, place=after.place)
         for each, holding in zip(new, held, strict=True)

@@ -62,8 +62,16 @@ COMMANDS: dict[str, Entry] = {
 }
 
 
+ORIGINAL = "orchestra.arguments"  # key of Context.meta: the words as they were typed, `--` among them
+
+
 class Page(TyperCommand):
     """A command whose help ends with its examples, line by line as they were written."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Keep the words: after parsing nobody can tell whether there was a `--`."""
+        ctx.meta[ORIGINAL] = list(args)
+        return super().parse_args(ctx, args)
 
     def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:  # noqa: ARG002
         """Write the examples without rewrapping them."""

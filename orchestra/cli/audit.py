@@ -12,10 +12,12 @@ from orchestra.audit.classify import Verdict
 from orchestra.audit.liveness import live_runs
 from orchestra.audit.report import Finding, Report
 from orchestra.audit.survey import Findings, survey
+from orchestra.cli import auditcmd, complete
+from orchestra.cli.app import ORIGINAL
 from orchestra.cli.exits import ExitCode, tell
 from orchestra.cli.options import emit
 from orchestra.cli.state import open_state
-from orchestra.errors import OrchestraError
+from orchestra.errors import OrchestraError, UsageError
 from orchestra.views.ansi import paint_for, terminal_width
 from orchestra.views.answer import render_json
 from orchestra.views.findings import audit_table, counted
@@ -28,6 +30,8 @@ sudo orchestra audit --all-namespaces        in containers too
 orchestra audit --format json | jq .summary
 orchestra audit --format junit -o audit.xml  for a CI system: leaks fail
 orchestra audit --exit-zero                  only look: exit 0 also with leaks
+orchestra audit -f lab.yaml                  what that file declares, whoever started it
+orchestra audit -- make test                 run it, then say what it left
 """
 
 
@@ -40,6 +44,10 @@ class AuditFormat(StrEnum):
 
 
 def audit(
+    context: typer.Context,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- CMD…]", help="Run this and report what it left.")
+    ] = None,
     format_: Annotated[AuditFormat, typer.Option("--format", help="How to write the answer.")] = AuditFormat.TABLE,
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="FILE", help="Write the answer there, not to stdout.")
@@ -49,6 +57,30 @@ def audit(
         bool, typer.Option("--all-namespaces", help="Look into the namespaces of all visible processes, as containers.")
     ] = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit 0 also when something leaked.")] = False,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "-f",
+            "--file",
+            metavar="FILE",
+            help="Only what this file declares, also when started elsewhere.",
+            autocompletion=complete.files,
+        ),
+    ] = None,
+    private: Annotated[
+        bool | None,
+        typer.Option(
+            "--private/--host",
+            help="CMD: in an IPC namespace of its own, or beside all else. Default: as root private.",
+            show_default=False,
+        ),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ignore", metavar="PATTERN", help="CMD: what it may leave, by name or address: '/cache*'. Repeatable."
+        ),
+    ] = None,
 ) -> int:
     """Report which IPC objects are on the host, who made and who holds them.
 
@@ -59,8 +91,16 @@ def audit(
     holds it), unknown (cannot be told, so it counts as in use). The table
     lists the last three only with --all; JSON always has everything.
 
-    Exit status: 0 nothing of ours leaked, 3 leaks found.
+    With a command: it is run with its streams, signals and exit status as they
+    are; what it left is reported on stderr, or in a file with -o. Nothing is
+    removed, and nothing that still runs is ended.
+
+    Exit status: 0 nothing of ours leaked, 3 leaks found. With a command: its own;
+    3 when that was 0 and it left something; 126 or 127 when it cannot be run.
     """
+    if words or private is not None or ignore:
+        _demand_command(context, words, file=file, other=all_ or all_namespaces)
+        return auditcmd.run(words or (), auditcmd.Asked(private, tuple(ignore or ()), format_.value, output, exit_zero))
     with open_state() as state:
         report = survey(state.ledger, live_runs(state.ledger, state.places), all_namespaces=all_namespaces)
     text = _render(report, format_, to_file=output is not None, everything=all_)
@@ -71,6 +111,18 @@ def audit(
     if format_ is AuditFormat.TABLE:
         tell(_last_words(report, everything=all_))
     return ExitCode.LEAKS if report.leaked and not exit_zero else ExitCode.OK
+
+
+def _demand_command(context: typer.Context, words: list[str] | None, *, file: str | None, other: bool) -> None:
+    """Refuse options that go with a command only, or not with one. Raises UsageError."""
+    if not words:
+        raise UsageError("--private, --host and --ignore are about a command", hint="orchestra audit -- CMD …")
+    if "--" not in context.meta.get(ORIGINAL, ()):
+        raise UsageError(
+            f"audit takes no `{words[0]}`", hint=f"To run it and report what it left: orchestra audit -- {words[0]}"
+        )
+    if file is not None or other:
+        raise UsageError("-f, --all and --all-namespaces look at the host, not at what a command leaves")
 
 
 # In the order in which somebody wants to read them; the first four are listed without being asked for.
