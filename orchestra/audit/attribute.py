@@ -8,7 +8,7 @@ process would see the maker if it lived.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -80,30 +80,34 @@ def makers(
     of another pid namespace can have made it, so that a pid in a name which nobody has means that its owner is gone.
     The pids of the System V tables need no such proof: the kernel translates them, and shows 0 for those outside.
     """
-    found = [_clue(*deed, alive, proof=True) for deed in _deeds(seen, last_changers)]
+    found = [_clue(*deed, alive, proof=True) for deed in deeds_of(seen, last_changers)]
     if named is not None:
         found.append(_clue("has its pid in the name", named, seen.ctime, alive, proof=sees_all))
     return Makers(tuple(found))
 
 
-def _deeds(seen: Seen, last_changers: tuple[int, ...]) -> Iterator[tuple[str, int, float]]:
-    """Yield deed, pid and time as the kernel's tables have them; what never happened is left out."""
+def deeds_of(seen: Seen, last_changers: tuple[int, ...] = ()) -> tuple[tuple[str, int, float], ...]:
+    """Return deed, pid and time as the kernel's tables have them; what never happened is left out."""
     raw: Any = seen.raw
     if seen.family is not Family.SYSV:
-        return
+        return ()
     if seen.kind is Kind.SEGMENT:
-        yield "created it", raw.cpid, raw.ctime
-        if raw.lpid and raw.lpid != raw.cpid:
-            yield "attached or detached it last", raw.lpid, max(raw.atime, raw.dtime)
-    elif seen.kind is Kind.QUEUE:
-        if raw.stime:
-            yield "sent to it last", raw.lspid, raw.stime
-        if raw.rtime and (raw.lrpid != raw.lspid or not raw.stime):
-            yield "received from it last", raw.lrpid, raw.rtime
-    elif seen.kind is Kind.SEMAPHORE:
-        for pid in dict.fromkeys(last_changers):
-            if pid:
-                yield "changed one of its semaphores last", pid, max(raw.otime, raw.ctime)
+        created = (_CREATED, raw.cpid, raw.ctime)
+        if not raw.lpid or raw.lpid == raw.cpid:
+            return (created,)
+        return created, (_ATTACHED, raw.lpid, max(raw.atime, raw.dtime))
+    if seen.kind is Kind.QUEUE:
+        sent = ((_SENT, raw.lspid, raw.stime),) if raw.stime else ()
+        if raw.rtime and (raw.lrpid != raw.lspid or not sent):
+            return (*sent, (_RECEIVED, raw.lrpid, raw.rtime))
+        return sent
+    when = max(raw.otime, raw.ctime)
+    return tuple((_CHANGED, pid, when) for pid in dict.fromkeys(last_changers) if pid)
+
+
+_CREATED, _ATTACHED = "created it", "attached or detached it last"
+_SENT, _RECEIVED = "sent to it last", "received from it last"
+_CHANGED = "changed one of its semaphores last"
 
 
 def _clue(deed: str, pid: int, when: float, alive: Alive, *, proof: bool) -> Clue:

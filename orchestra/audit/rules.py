@@ -27,7 +27,9 @@ from typing import Any, NamedTuple
 
 from orchestra.kernel.api import SHM_FOLDER
 from orchestra.kernel.inventory import Seen
+from orchestra.kinds import Family, Kind
 
+_IN_SHM = SHM_FOLDER + "/"
 _KEYS = {
     "id", "software", "kinds", "name", "owner", "size", "mode", "members", "key", "keyed", "unheld", "why", "programs",
     "together", "danger", "remove", "instead",
@@ -77,19 +79,37 @@ class Rules:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.all = tuple(rules)
-        self._of_kind: dict[str, list[Rule]] = {}
+        self._of_kind: dict[tuple[Family, Kind], list[Rule]] = {}
         for rule in self.all:
-            for kind in sorted(rule.kinds):
-                self._of_kind.setdefault(kind, []).append(rule)
-        self._any_name = {kind: _any_name(rules) for kind, rules in self._of_kind.items()}
+            for word in sorted(rule.kinds):
+                family, _, kind = word.partition("-")
+                self._of_kind.setdefault((Family(family), Kind(kind)), []).append(rule)
+        self._names = {kind: _any_name(rules) for kind, rules in self._of_kind.items()}
+        self._keys = frozenset(rule.key for rule in self.all)
+        self._numbered: dict[Any, Match | None] = {}
 
     def match(self, seen: Seen, owner: str) -> Match | None:
         """Return the first rule that fits; `owner` is the name of the object's user."""
-        kind = f"{seen.family}-{seen.kind}"
-        quick = self._any_name.get(kind)
-        name = _key_name(seen)
-        if quick is not None and (name is None or not quick.fullmatch(name)):
+        if seen.name is None:
+            return self._by_shape(seen, owner)
+        kind = seen.family, seen.kind
+        name = _key_name(seen.name)
+        names = self._names.get(kind)
+        if names is not None and not names.fullmatch(name):
             return None
+        return self._first(kind, seen, name, owner)
+
+    def _by_shape(self, seen: Seen, owner: str) -> Match | None:
+        """System V objects have no names, so many look the same to every rule."""
+        shape = (
+            seen.kind, seen.uid, seen.size, seen.mode, seen.members, bool(seen.key),
+            seen.key if seen.key in self._keys else None,
+        )  # fmt: skip
+        if shape not in self._numbered:
+            self._numbered[shape] = self._first((seen.family, seen.kind), seen, None, owner)
+        return self._numbered[shape]
+
+    def _first(self, kind: tuple[Family, Kind], seen: Seen, name: str | None, owner: str) -> Match | None:
         for rule in self._of_kind.get(kind, ()):
             found = _fits(rule, seen, name, owner)
             if found is not None:
@@ -105,12 +125,11 @@ def _any_name(rules: Iterable[Rule]) -> re.Pattern[str] | None:
     return re.compile("|".join(f"(?:{re.sub(r'[?]P<pid>', '?:', name or '')})" for name in names), re.DOTALL)
 
 
-def _key_name(seen: Seen) -> str | None:
-    if seen.name is None:
-        return None
-    if seen.name.startswith(SHM_FOLDER + "/"):
-        return seen.name[len(SHM_FOLDER) + 1 :].partition("/")[0]
-    return seen.name[1:]
+def _key_name(name: str) -> str:
+    """The name that rules are about: for what lies in a folder of /dev/shm, that folder's."""
+    if name.startswith(_IN_SHM):
+        return name[len(_IN_SHM) :].partition("/")[0]
+    return name[1:]
 
 
 def _fits(rule: Rule, seen: Seen, name: str | None, owner: str) -> Match | None:

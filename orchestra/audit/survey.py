@@ -6,12 +6,14 @@ One inventory of each place, one pass over /proc for all of them; then each obje
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, overload
 
 from orchestra.audit import rules
-from orchestra.audit.attribute import CLOCK_GRAIN, Makers, makers
+from orchestra.audit.attribute import CLOCK_GRAIN, Makers, deeds_of, makers
 from orchestra.audit.classify import VERDICT_OF, Found, Reason, Verdict, classify_found, reason_for
 from orchestra.audit.report import Finding, Report
 from orchestra.audit.scan import IsLive, Look, judge, look_at_all, positions
@@ -34,6 +36,23 @@ def survey(
     `is_live` as in `scan`. With `all_namespaces` also what is in the namespaces of other visible processes, as far as
     this process may enter them.
     """
+    with _without_collecting():
+        return _survey(ledger, is_live, all_namespaces=all_namespaces, world=world, root=root)
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Keep the garbage collector from walking tens of thousands of tuples again and again while they are made."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _survey(ledger: Ledger, is_live: IsLive, *, all_namespaces: bool, world: World, root: str) -> Report:
     where = world.here()
     looks = look_at_all(ledger, world, where)
     here = inventory.take(root)
@@ -158,7 +177,10 @@ class _Sky:
 
     def __init__(self, found: traces.Traces, census: Census, families: rules.Rules, root: str) -> None:
         self.traces, self.census, self.rules, self.root = found, census, families, root
+        self._complete = found.complete
+        self._no_trace = {True: Reason.NO_TRACE, False: Reason.UNSEEN}
         self._users: dict[tuple[str, int], tuple[Process, ...]] = {}
+        self._known_makers: dict[object, Makers] = {}
         self._sees_all: dict[int, bool] = {}
 
     def gaps(self) -> tuple[str, ...]:
@@ -224,11 +246,12 @@ class _Sky:
         if held:
             return Judged(Found(seen, True, complete), Reason.MARKED if seen.marked else Reason.HELD, place)
         match = self.match(seen)
-        found = Found(
-            seen, False, complete, self._makers(seen, match, place), match, *self._programs(seen, match, place)
-        )
+        if match is None and seen.id is None:  # the many: nothing tells anything about them
+            return Judged(Found(seen, False, complete), self._no_trace[complete], place)
+        users, users_gone = self._programs(seen, match, place)
+        found = Found(seen, False, complete, self._makers(seen, match, place), match, users, users_gone)
         reason = reason_for(found)
-        if reason is Reason.UNSEEN and not self.traces.hidden:
+        if reason is Reason.UNSEEN and seen.id is None and not self.traces.hidden:
             proven = self._by_lease(found, place)
             if proven is not None:
                 found = proven
@@ -238,17 +261,18 @@ class _Sky:
     def _held(self, seen: Seen, place: Place) -> tuple[bool, bool]:
         """Return whether it is held, and whether nobody else can hold it unseen."""
         if seen.id is None:
-            return (seen.dev, seen.ino) in self.traces.inodes, self.traces.complete
-        if seen.attached is not None:  # the kernel's own number says more than what we may read
-            return seen.attached > 0, True
-        return (place.ipc_ns, seen.kind, seen.id) in self.traces.waiting, self.traces.complete
+            return (seen.dev, seen.ino) in self.traces.inodes, self._complete
+        attached = seen.attached
+        if attached is not None:  # the kernel's own number says more than what we may read
+            return attached > 0, True
+        return (place.ipc_ns, seen.kind, seen.id) in self.traces.waiting, self._complete
 
     def _by_lease(self, found: Found, place: Place) -> Found | None:
         """Where processes cannot be looked into, a lease tells of a file that would be an orphan whether it is held."""
         seen = found.seen
-        likely = found._replace(complete=True)
-        lasting = seen.family in (Family.POSIX, Family.FILE) and seen.kind in (Kind.SEGMENT, Kind.SEMAPHORE)
-        if not lasting or VERDICT_OF[reason_for(likely)] is not Verdict.ORPHAN:
+        if seen.kind not in (Kind.SEGMENT, Kind.SEMAPHORE):
+            return None
+        if VERDICT_OF[reason_for(found._replace(complete=True))] is not Verdict.ORPHAN:
             return None
         held = lease.is_held(inventory.path_of(seen, place), seen.dev, seen.ino)
         return None if held is None else found._replace(held=held, complete=not held)
@@ -259,11 +283,19 @@ class _Sky:
 
     def _makers(self, seen: Seen, match: rules.Match | None, place: Place) -> Makers:
         named = match.pid if match is not None else None
-        if seen.id is None and named is None:
+        if seen.id is not None:
+            return self._makers_on_record(seen, place)
+        if named is None:
             return _NOBODY
+        return makers(seen, self.census.alive, named=named, sees_all=self._sees_all_of(place))
+
+    def _makers_on_record(self, seen: Seen, place: Place) -> Makers:
+        """Objects that one process made at one time share their clues."""
         changers = self._changers(seen, place) if seen.members is not None else ()
-        sees_all = named is None or self._sees_all_of(place)
-        return makers(seen, self.census.alive, named=named, last_changers=changers, sees_all=sees_all)
+        deeds = deeds_of(seen, changers)
+        if deeds not in self._known_makers:
+            self._known_makers[deeds] = makers(seen, self.census.alive, last_changers=changers, sees_all=True)
+        return self._known_makers[deeds]
 
     def _changers(self, seen: Seen, place: Place) -> tuple[int, ...]:
         """GETPID of each member; () where it may not be read, or from another namespace."""

@@ -128,25 +128,26 @@ def _table(read: Callable[[], list[Any]], make: Callable[[Any], Seen], name: str
         return ()
 
 
+# Tens of thousands of these are made in one scan: enum members are looked up once, and `_make` is the cheapest way.
+_POSIX, _SYSV, _FILE = Family.POSIX, Family.SYSV, Family.FILE
+_QUEUE, _SEGMENT, _SEMAPHORE = Kind.QUEUE, Kind.SEGMENT, Kind.SEMAPHORE
+
+
 def _queue(row: procfs.SysvQueue) -> Seen:
-    return Seen(
-        Family.SYSV, Kind.QUEUE, None, row.id, row.key, row.mode & 0o777, row.uid, row.gid, None, None, row.ctime,
-        None, None, row,
-    )  # fmt: skip
+    key, number, mode, _, _, _, _, uid, gid, _, _, _, _, ctime = row
+    return Seen._make((_SYSV, _QUEUE, None, number, key, mode & 0o777, uid, gid, None, None, ctime, None, None, row))
 
 
 def _segment(row: procfs.SysvSegment) -> Seen:
-    return Seen(
-        Family.SYSV, Kind.SEGMENT, None, row.id, row.key, row.mode & 0o777, row.uid, row.gid, row.size, None,
-        row.ctime, None, None, row,
-    )  # fmt: skip
+    key, number, mode, size, _, _, _, uid, gid, _, _, _, _, ctime, _, _ = row
+    return Seen._make((_SYSV, _SEGMENT, None, number, key, mode & 0o777, uid, gid, size, None, ctime, None, None, row))
 
 
 def _set(row: procfs.SysvSet) -> Seen:
-    return Seen(
-        Family.SYSV, Kind.SEMAPHORE, None, row.id, row.key, row.mode & 0o777, row.uid, row.gid, None, row.nsems,
-        row.ctime, None, None, row,
-    )  # fmt: skip
+    key, number, mode, members, uid, gid, _, _, _, ctime = row
+    return Seen._make(
+        (_SYSV, _SEMAPHORE, None, number, key, mode & 0o777, uid, gid, None, members, ctime, None, None, row)
+    )
 
 
 # POSIX ------------------------------------------------------------------------------------------------------------
@@ -169,8 +170,10 @@ def queues_in(folder: int) -> Iterator[Seen]:
     """Yield the queues of an open queue file system."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            with suppress(OSError):  # unlinked since
-                yield node(Family.POSIX, Kind.QUEUE, f"/{entry.name}", entry.stat(follow_symlinks=False))
+            try:
+                yield node(_POSIX, _QUEUE, f"/{entry.name}", entry.stat(follow_symlinks=False))
+            except OSError:
+                continue  # unlinked since
 
 
 def in_shm(folder: str, gaps: list[str]) -> Iterator[Seen]:
@@ -194,17 +197,20 @@ def _files(
         except OSError:
             continue  # removed since
         name = entry.name
-        if stat.S_ISREG(found.st_mode) and not nested:
-            yield _segment_or_semaphore(name, entry.path, found)
-        elif stat.S_ISREG(found.st_mode):
-            yield node(Family.FILE, Kind.SEGMENT, _shown(entry.path, top), found)
+        if stat.S_ISREG(found.st_mode):
+            if nested:
+                yield node(_FILE, _SEGMENT, _shown(entry.path, top), found)
+            elif name.startswith(nodes.SEMAPHORE_PREFIX) and _looks_like_semaphore(entry.path, found):
+                yield node(_POSIX, _SEMAPHORE, f"/{name[len(nodes.SEMAPHORE_PREFIX) :]}", found)
+            else:
+                yield node(_POSIX, _SEGMENT, f"/{name}", found)
         elif stat.S_ISDIR(found.st_mode):
-            yield node(Family.FILE, Kind.FOLDER, _shown(entry.path, top), found)
+            yield node(_FILE, Kind.FOLDER, _shown(entry.path, top), found)
             yield from _inside(entry.path, top, gaps, count)
         elif stat.S_ISFIFO(found.st_mode):
             yield node(Family.FIFO, Kind.PIPE, _shown(entry.path, top), found)
         else:
-            yield node(Family.FILE, Kind.OTHER, _shown(entry.path, top), found)
+            yield node(_FILE, Kind.OTHER, _shown(entry.path, top), found)
 
 
 def _inside(folder: str, top: str, gaps: list[str], count: list[int]) -> Iterator[Seen]:
@@ -226,14 +232,10 @@ def _shown(path: str, top: str) -> str:
     return SHM_FOLDER + path[len(top) :]
 
 
-def _segment_or_semaphore(name: str, path: str, found: os.stat_result) -> Seen:
-    if name.startswith(nodes.SEMAPHORE_PREFIX) and found.st_size == libc.SEM_SIZE and _looks_like_semaphore(path):
-        return node(Family.POSIX, Kind.SEMAPHORE, f"/{name[len(nodes.SEMAPHORE_PREFIX) :]}", found)
-    return node(Family.POSIX, Kind.SEGMENT, f"/{name}", found)
-
-
-def _looks_like_semaphore(path: str) -> bool:
-    """Whether 32 bytes are a sem_t: value and waiters, the word for "shared", then nothing. Unreadable ones count."""
+def _looks_like_semaphore(path: str, found: os.stat_result) -> bool:
+    """Whether it is a sem_t: value and waiters, the word for "shared", then nothing. Unreadable ones count."""
+    if found.st_size != libc.SEM_SIZE:
+        return False
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | nodes.NOFOLLOW)
     except OSError:
@@ -249,9 +251,12 @@ def _looks_like_semaphore(path: str) -> bool:
 
 def node(family: Family, kind: Kind, name: str | None, found: os.stat_result) -> Seen:
     """Return what was found as an object that is an inode."""
-    return Seen(
-        family, kind, name, None, None, found.st_mode & 0o777, found.st_uid, found.st_gid,
-        found.st_size if kind is Kind.SEGMENT else None, None, found.st_ctime, found.st_dev, found.st_ino, found,
+    mode, ino, dev, _, uid, gid, size, _, _, _ = found
+    return Seen._make(
+        (
+            family, kind, name, None, None, mode & 0o777, uid, gid, size if kind is _SEGMENT else None, None,
+            found.st_ctime, dev, ino, found,
+        )
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
 from orchestra.errors import KernelError
@@ -148,7 +148,7 @@ def parse_sysv_msg(text: str) -> list[SysvQueue]:
     Source: proc_sysvipc(5); column order from sysvipc_msg_proc_show() in ipc/msg.c.
     Traps:  id 0 is valid; key is printed signed; pids of other pid namespaces are 0.
     """
-    return _sysv(text, "msg", 14, lambda n: SysvQueue(*n))
+    return _sysv(text, "msg", 14, SysvQueue._make)
 
 
 def parse_sysv_shm(text: str) -> list[SysvSegment]:
@@ -160,7 +160,7 @@ def parse_sysv_shm(text: str) -> list[SysvSegment]:
     Source: proc_sysvipc(5); column order from sysvipc_shm_proc_show() in ipc/shm.c.
     Traps:  as for queues; key 0 is IPC_PRIVATE or a marked segment, never an identity.
     """
-    return _sysv(text, "shm", 16, lambda n: SysvSegment(*n))
+    return _sysv(text, "shm", 16, SysvSegment._make)
 
 
 def parse_sysv_sem(text: str) -> list[SysvSet]:
@@ -171,7 +171,7 @@ def parse_sysv_sem(text: str) -> list[SysvSet]:
     Errors: ProcfsFormatError with the line number.
     Source: proc_sysvipc(5); column order from sysvipc_sem_proc_show() in ipc/sem.c.
     """
-    return _sysv(text, "sem", 10, lambda n: SysvSet(*n))
+    return _sysv(text, "sem", 10, SysvSet._make)
 
 
 def parse_stat(text: str) -> ProcessStat:
@@ -247,7 +247,24 @@ def _rows(
     return rows
 
 
-def _sysv(text: str, file: str, columns: int, make: Callable[[list[int]], _Row]) -> list[_Row]:
+def _sysv(text: str, file: str, columns: int, make: Callable[[Iterable[int]], _Row]) -> list[_Row]:
+    """Parse all rows at once; line by line only where they are not as expected, to name the line."""
+    _, _, rows = text.partition("\n")
+    words = rows.split()
+    lines = rows.count("\n") + (not rows.endswith("\n") and bool(rows))
+    if columns and len(words) == columns * lines:
+        try:
+            numbers = list(map(int, words))
+            modes = {word: int(word, 8) for word in set(words[2::columns])}
+        except ValueError:
+            return _sysv_by_line(text, file, columns, make)
+        numbers[0::columns] = [key & 0xFFFFFFFF for key in numbers[0::columns]]  # key_t is signed
+        numbers[2::columns] = [modes[word] for word in words[2::columns]]
+        return list(map(make, zip(*[iter(numbers)] * columns, strict=True)))
+    return _sysv_by_line(text, file, columns, make)
+
+
+def _sysv_by_line(text: str, file: str, columns: int, make: Callable[[Iterable[int]], _Row]) -> list[_Row]:
     def parse(line: str) -> _Row:
         words = line.split()
         if len(words) < columns:
