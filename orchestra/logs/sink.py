@@ -101,8 +101,9 @@ class LogFile:
 
     def _drain(self) -> None:
         while self._waiting:
+            batch = self._batch()  # may begin a new file
             try:
-                written = os.writev(self.fd, self._batch())
+                written = os.writev(self.fd, batch)
             except OSError as err:
                 self.problem = errno.errorcode.get(err.errno or 0, "EIO")
                 return
