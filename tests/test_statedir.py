@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from orchestra.errors import StateError
-from orchestra.statedir import SOCKET_PATH_MAX, StateDir, is_locked, new_token, private_folder, take_lock
+from orchestra.statedir import (
+    SOCKET_PATH_MAX,
+    StateDir,
+    is_locked,
+    new_token,
+    private_folder,
+    take_lock,
+    wait_until_free,
+)
 
 
 def test_our_own_variable_wins() -> None:
@@ -85,6 +94,25 @@ def test_the_lock_is_free_once_its_holder_is_killed(tmp_path: Path) -> None:
         holder.kill()
         holder.wait()
     assert not is_locked(path)
+
+
+def test_a_thread_can_wait_until_the_lock_is_free(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    wait_until_free(path)  # no such file: nobody holds it
+    fd = take_lock(path)
+    assert fd is not None
+    copy = os.dup(fd)
+    waiting = threading.Thread(target=wait_until_free, args=(path,))
+    waiting.start()
+    os.close(fd)  # who inherited it holds it still
+    waiting.join(0.05)
+    assert waiting.is_alive()
+    os.close(copy)
+    waiting.join(30)
+    assert not waiting.is_alive()
+    again = take_lock(path)
+    assert again is not None
+    os.close(again)
 
 
 def test_tokens_are_words_that_fit_every_name() -> None:
