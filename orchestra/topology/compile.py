@@ -69,6 +69,8 @@ def compile_plan(
             raise UsageError(f"{name} cannot have {count} replicas: it makes `{made_by(name, topology)[0]}`")
     if isolation is not None and isolation not in list(Isolation):
         raise UsageError(f"there is no isolation `{isolation}`", hint=f"One of {', '.join(Isolation)}.")
+    if isolation == Isolation.PRIVATE:
+        _check_reach(topology)
     selected = with_dependencies(only, topology) if only else list(topology.processes)
     processes = tuple(
         process_plan(name, loaded, host, replicas=scale.get(name), keep_going=keep_going) for name in selected
@@ -95,6 +97,14 @@ def compile_plan(
         undeclared=topology.undeclared.value,
         log=_log(topology.log),
     )
+
+
+def _check_reach(topology: Topology) -> None:
+    """Refuse what a file that does not say `isolation: private` itself may well have."""
+    for _, key, item in topology.objects():
+        if getattr(item, "external", False) and item.address != "path":
+            message = f"an isolated run cannot reach `{key}`, which is external"
+            raise UsageError(message, hint="Run it without --isolation private.")
 
 
 def _log(log: Log) -> LogPlan:

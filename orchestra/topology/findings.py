@@ -99,6 +99,16 @@ def _mapping_hint(path: Path) -> str:
         return "Write `command: […]` below the name of the process."
     if path[-1:] == ("environment",):
         return "Write `NAME: value` lines, without `-` and `=`."
+    if path[-1:] == ("ready",):
+        return "Write how: `ready: {notify: true}`, `{log: …}`, `{exec: […]}`, `{tcp: PORT}` …"
+    if path[2:3] == ("wait_for",):
+        return "Write `wait_for: {jobs: {messages: {min: 1}}}`; for other processes there is `depends_on`."
+    if path[-1:] == ("stop",):
+        return "Write `stop: {signal: SIGINT, grace: 5s}`."
+    if path[-1:] == ("limits",):
+        return "Write `limits: {nofile: 1024}`."
+    if path == ("log",):
+        return "Write `log: {rotate: {size: 64MiB, keep: all}, raw: false}`."
     if path == ("processes",):
         return "Write `name:` lines below, without `-`."
     return ""

@@ -315,10 +315,10 @@ def out_of_reach(document: Document) -> Iterator[Problem]:
     if topology.isolation is Isolation.PRIVATE:
         for section, key, item in topology.objects():
             if getattr(item, "external", False) and item.family_name not in _PATHS:
-                message = (
-                    f"the run is isolated: {IN_WORDS[item.family_name, item.kind]} of the host is out of its reach"
-                )
-                yield document.marks.problem((section, key, "external"), "unreachable", message, key=True)
+                words = IN_WORDS[item.family_name, item.kind]
+                message = f"the run is isolated: {words} of the host is out of its reach"
+                hint = "Let the run make it, or leave `isolation` out."
+                yield document.marks.problem((section, key, "external"), "unreachable", message, hint, key=True)
 
 
 def _is_inherited(item: IpcObject) -> bool:

@@ -179,7 +179,7 @@ def huge_pages(loaded: Loaded, limits: KernelLimits, host: HostFacts) -> Iterato
             yield loaded.marks.problem(where, "limit", f"this host has no pages of {sized(page)}", hint)
         elif needed[page] > limits.huge_pages[page]:
             free = limits.huge_pages[page]
-            message = f"{counted(needed[page], 'pages')} of {sized(page)} are needed, {free} are free"
+            message = f"this takes {counted(needed[page], 'pages')} of {sized(page)}; free: {free}"
             file = f"/sys/kernel/mm/hugepages/hugepages-{page // 1024}kB/nr_hugepages"
             hint = f"Let root set some aside: echo {needed[page]} > {file}"
             yield loaded.marks.problem(where, "limit", message, hint)

@@ -37,7 +37,6 @@ LIMIT_NAMES = (
 )  # fmt: skip
 _WORD = r"[A-Za-z_][A-Za-z0-9_]*"
 _FUNCTION = re.compile(rf"{_WORD}(\.{_WORD})*:{_WORD}(\.{_WORD})*")
-FUNCTION_PATTERN = rf"^{_WORD}(\.{_WORD})*:{_WORD}(\.{_WORD})*$"
 WITH_PRIORITY = ("fifo", "rr")
 WITHOUT_PRIORITY = ("batch", "idle", "other")
 PRIORITY_MAX = 99  # sched(7)
@@ -66,7 +65,7 @@ def read_pattern(value: Any) -> str:
 def read_function(value: Any) -> str:
     """A function of a module: `package.module:name`."""
     text = read_text(value)
-    if _FUNCTION.fullmatch(text):
+    if _FUNCTION.fullmatch(text) and ".py:" not in text:
         return text
     module, _, name = text.rpartition(".")
     better = f"{module}:{name}"
@@ -147,7 +146,13 @@ def read_cpus(value: Any) -> tuple[int, ...]:
         raise fault("wrong_type", f"expected a list of processors, found {described(value)}")
     if not value:
         raise fault("bad_value", "the list is empty: it could run nowhere")
-    return tuple(sorted({_cpu(item) for item in value}))
+    found = set()
+    for index, item in enumerate(value):
+        try:
+            found.add(_cpu(item))
+        except PydanticCustomError as err:
+            raise moved(err, (index,)) from None
+    return tuple(sorted(found))
 
 
 def read_one_cpus(value: Any) -> tuple[int, ...]:

@@ -133,7 +133,7 @@ def _origin(path: Path, loaded: Loaded) -> Origin:
     marks = loaded.marks
     parent: Any = marks.node(path[:-1]) if len(path) > 1 else marks.root
     known = isinstance(parent, Map) and str(path[-1]) in parent.keys_at
-    if not known and not _listed(path, loaded):
+    if not known and not _listed(path, loaded) and not _in_short(path, loaded):
         return Origin()
     place = marks.place(path)
     return Origin(place.source.path, place.line, _filled_from(marks.node(path)))
@@ -142,6 +142,14 @@ def _origin(path: Path, loaded: Loaded) -> Origin:
 def _listed(path: Path, loaded: Loaded) -> bool:
     """Whether a path stands for an entry of a short form: `uses: [jobs]` has no key `jobs`."""
     return len(path) == 4 and path[2] in ("uses", "depends_on") and isinstance(loaded.marks.node(path), Scalar)
+
+
+_SHORT = ("condition", "policy", "min", "max", "soft", "hard")  # what one value of a short form stands for
+
+
+def _in_short(path: Path, loaded: Loaded) -> bool:
+    """Whether a path is what a short form means: `restart: always` has no key `policy`."""
+    return path[-1] in _SHORT and isinstance(loaded.marks.node(path), Scalar)
 
 
 def _filled_from(node: Any) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ Rule = Callable[[Loaded, HostFacts], Iterator[Problem]]
 
 PATH_DEFAULT = "/usr/local/bin:/usr/bin:/bin"  # where a child without PATH is looked for
 SCRIPT_LINE_MAX = 256  # BINPRM_BUF_SIZE: what the kernel reads of a file to find `#!`
+SOCKET_PATH_MAX = 107  # sun_path of struct sockaddr_un, less the final NUL
 _COMMON_PROGRAMS = (
     "python3", "python", "bash", "sh", "cat", "sleep", "echo", "true", "false", "gcc", "cc", "make", "env", "test",
     "perl", "node", "ruby", "java", "ipcs", "ipcrm", "sort", "grep", "awk", "sed",
@@ -339,6 +340,19 @@ def _env_faults(file: str, host: HostFacts) -> Iterator[Problem]:
         yield Place(source, fault.line, fault.column, 0).problem("bad_value", "", fault.message, fault.help)
 
 
+def sockets(loaded: Loaded, host: HostFacts) -> Iterator[Problem]:  # noqa: ARG001
+    """The path of a socket fits into an address: unix(7)."""
+    for name, process in loaded.topology.processes.items():
+        if process.ready is None or process.ready.unix is None or ("processes", name) in loaded.broken:
+            continue
+        written = literal(process.ready.unix)
+        path = normal(written, loaded.marks.folder(("processes", name))) if written is not None else ""
+        length = len(path.encode("utf-8", "surrogateescape"))
+        if length > SOCKET_PATH_MAX:
+            message = f"the path of a socket has at most {SOCKET_PATH_MAX} bytes, this one has {length}: {path}"
+            yield loaded.marks.problem(("processes", name, "ready", "unix"), "out_of_range", message)
+
+
 def inputs(loaded: Loaded, host: HostFacts) -> Iterator[Problem]:
     """Each file that is to be standard input can be read, unless a process that must complete first may make it."""
     for name, process in loaded.topology.processes.items():
@@ -400,5 +414,5 @@ def owners(loaded: Loaded, host: HostFacts) -> Iterator[Problem]:
 
 
 RULES: tuple[Rule, ...] = (
-    executables, directories, functions, env_files, inputs, fill_files, ftok_files, object_paths, owners,
+    executables, directories, functions, env_files, sockets, inputs, fill_files, ftok_files, object_paths, owners,
 )  # fmt: skip

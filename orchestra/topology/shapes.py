@@ -61,7 +61,10 @@ COMMAND: Schema = {
 }
 TRUE = or_substitution({"const": True})
 FUNCTION = or_substitution(
-    {"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_.]*$"},
+    {
+        "type": "string",
+        "pattern": r"^(?!.*\.py:)[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_.]*$",
+    },
     examples=["pipeline.workers:consume"],
 )
 ARGUMENTS: Schema = {

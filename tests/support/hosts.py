@@ -99,4 +99,16 @@ USUAL_LIMITS = KernelLimits(
     sysv_segments_now=0,
     sysv_sets_now=0,
     sysv_semaphores_now=0,
+    rlimits={
+        "nofile": (1024, 524288),
+        "memlock": (8 * 2**20, 8 * 2**20),
+        "nice": (0, 0),
+        "rtprio": (0, 0),
+        "core": (0, -1),
+    },
+    niceness=0,
+    nr_open=1048576,
+    processors=frozenset(range(4)),
+    huge_pages={2 * 2**20: 8, 2**30: 0},
+    hugetlb_shm_group=0,
 )

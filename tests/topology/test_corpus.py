@@ -30,12 +30,16 @@ BAD = sorted(path for path in CORPUS.glob("bad/*/*") if path.suffix in (".yaml",
 STRUCTURE = [path for path in BAD if path.parent.name == "structure"]
 SCHEMA = json_schema()
 
+ORDINARY = USUAL_LIMITS._replace(capabilities=0)
 SMALL = USUAL_LIMITS._replace(
     rlimit_msgqueue=100_000, mq_queues_max=2, shmmax=2**20, semmsl=3, semmns=5, msgmni=2, shm_free=16384
 )
 
 
-def a_host(folder: str) -> FakeHost:
+LIMITS = {"limits.yaml": SMALL, "privileges.yaml": ORDINARY}
+
+
+def a_host(folder: str, uid: int = 0) -> FakeHost:
     """Return the host that the corpus is checked against: the files it names are there, or not, as it needs them."""
     programs = {f"/usr/bin/{name}": b"\x7fELF" for name in ("cat", "python3", "sh", "make", "env", "echo", "printf")}
     scripts = {
@@ -54,6 +58,13 @@ def a_host(folder: str) -> FakeHost:
         "f": b"",
         "secret.txt": b"abcd",
         "long.txt": b"12345",
+        "1.txt": b"",
+        "variables.env": b'A=1\nexport B="x y"\n',
+        "more.env": b"MODE='file'\n",
+        "secret.env": b"A=1\n",
+        "bad.env": b"A=1\nB\n=x\nORCHESTRA_X=1\nC='never closed\n",
+        "pipeline/__init__.py": b"",
+        "pipeline/workers.py": b"",
     }
     local = {f"{folder}/{name}": content for name, content in scripts.items()}
     return FakeHost(
@@ -61,16 +72,21 @@ def a_host(folder: str) -> FakeHost:
         executable={*programs, *local} - {f"{folder}/not-executable"},
         folders={f"{folder}/folder", "/readonly"},
         special={f"{folder}/a.fifo"},
-        unreadable={f"{folder}/secret.txt"},
+        unreadable={f"{folder}/secret.txt", f"{folder}/secret.env"},
         unwritable={"/readonly"},
         closed={"/root/secret"},
+        uid=uid,
     )
 
 
 def load(path: Path, limits: KernelLimits = USUAL_LIMITS) -> Loaded:
     folder = str(path.parent)
     return load_checked(
-        path.name, environment={"PATH": "/usr/bin", "empty": ""}, cwd=folder, limits=lambda: limits, host=a_host(folder)
+        path.name,
+        environment={"PATH": "/usr/bin", "empty": ""},
+        cwd=folder,
+        limits=lambda: limits,
+        host=a_host(folder, 1000 if limits is ORDINARY else 0),
     )
 
 
@@ -120,7 +136,7 @@ def load_text(text: str, folder: str) -> Loaded:
 @pytest.mark.parametrize("path", BAD, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_a_bad_file_says_what_is_wrong(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(path.parent)
-    limits = SMALL if path.name == "limits.yaml" else USUAL_LIMITS
+    limits = LIMITS.get(path.name, USUAL_LIMITS)
     with pytest.raises(TopologyError) as caught:
         load(path, limits)
     text = render_problems(caught.value.problems, caught.value.warnings, limit=1000)
@@ -134,7 +150,7 @@ def test_a_bad_file_says_what_is_wrong(path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("path", BAD, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_finding_has_a_place_a_code_and_words(path: Path) -> None:
     with pytest.raises(TopologyError) as caught:
-        load(path, SMALL if path.name == "limits.yaml" else USUAL_LIMITS)
+        load(path, LIMITS.get(path.name, USUAL_LIMITS))
     for problem in caught.value.problems:
         assert problem.message
         assert problem.code.replace("_", "").isalpha()
