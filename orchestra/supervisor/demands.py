@@ -118,7 +118,7 @@ def restart(draft: Draft, event: on.RestartAsked) -> None:
 def scale(draft: Draft, event: on.ScaleAsked) -> None:
     """Add or retire replicas of a process; the highest numbers go first."""
     plan = draft.graph.processes.get(event.process)
-    if plan is None or plan.replicas == event.replicas or event.replicas < 1:
+    if not is_changeable(draft) or plan is None or plan.replicas == event.replicas or event.replicas < 1:
         return
     draft.log("process.scaled", Who(event.process, 1), replicas=event.replicas, before=plan.replicas, by=event.by)
     plans = [p._replace(replicas=event.replicas) if p is plan else p for p in draft.graph.processes.values()]
@@ -154,4 +154,7 @@ def retire(draft: Draft, whos: Iterable[Who]) -> None:
 
 def _known(draft: Draft, whos: Iterable[Who]) -> list[Who]:
     """Return those replicas that can be acted on now."""
-    return [who for who in dict.fromkeys(whos) if who in draft.replicas] if is_changeable(draft) else []
+    if not is_changeable(draft):
+        return []
+    known = draft.graph.processes
+    return [who for who in dict.fromkeys(whos) if who in draft.replicas and who.process in known]

@@ -9,7 +9,7 @@ from typing import Any
 from orchestra.runplan import ProcessPlan
 from orchestra.supervisor import commands as do
 from orchestra.supervisor.events import Timer
-from orchestra.supervisor.states import BUSY, FINAL, Phase, Replica, RunState, Urge, Who, counts
+from orchestra.supervisor.states import BUSY, Phase, Reached, Replica, RunState, Urge, Who, counts
 
 
 class IllegalTransition(Exception):
@@ -43,6 +43,8 @@ class Draft:
     def put(self, who: Who, replica: Replica) -> None:
         """Store a replica; has its row written when `ps` would differ, and its dependants looked at."""
         old = self.replicas[who]
+        if replica.phase in (Phase.PENDING, Phase.BACKOFF) and replica.reached:
+            replica = replace(replica, reached=Reached.NOTHING)  # the next incarnation has to get there again
         self.replicas[who] = replica
         name = who.process
         if replica.parked is not old.parked:
@@ -59,7 +61,7 @@ class Draft:
         self.changed.append(name)
         if replica.phase is not old.phase:
             self.commands.append(do.Record(who))
-        if replica.phase in FINAL:
+        if replica.phase not in BUSY:
             self.condemned -= {who}
 
     def change_of(self, who: Who, **changes: Any) -> Replica:

@@ -233,6 +233,8 @@ def _lingering(draft: Draft, event: on.Lingering) -> None:
 def _ended(draft: Draft, event: on.Ended) -> None:
     if draft.is_abandoned(event.who):
         draft.replicas[event.who] = replace(draft.replicas[event.who], urge=Urge.NONE)  # it may start again now
+        if event.who.process not in draft.graph.processes:
+            draft.drop(event.who)
         return
     replica = draft.at(event.who, _leader_is_gone, event)
     assert replica.end is not None

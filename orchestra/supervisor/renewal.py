@@ -61,8 +61,8 @@ def rebuilt(draft: Draft, event: on.Rebuilt) -> None:
     if event.failed:
         draft.log("run.change_failed", reason=event.failed)
         for who in sorted(change.revive):
-            if who in draft.replicas:
-                draft.change_of(who, phase=Phase.PENDING, wanted=True)
+            if who in draft.replicas and draft.replicas[who].phase is Phase.PENDING:
+                draft.change_of(who, wanted=True)
         draft.changed.extend(draft.graph.processes)
         return
     _adopt(draft, change)

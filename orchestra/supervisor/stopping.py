@@ -39,8 +39,8 @@ def skip_pending(draft: Draft, names: Collection[str], reason: str) -> None:
 
 
 def give_up(draft: Draft, who: Who, replica: Replica, reason: str) -> None:
-    """Let a pending replica be: skipped when it never ran, else as it ended when it last did."""
-    if replica.launches:
+    """Let a replica be that was to be started: skipped when it never ran, else as it ended when it last did."""
+    if replica.end is not None:
         draft.put(who, replace(replica, phase=Phase.EXITED))
         return
     draft.log("process.skipped", who, reason=reason)
@@ -56,8 +56,10 @@ def condemn(draft: Draft, candidates: Iterable[Who], *, again: bool = False) -> 
         replica = draft.replicas[who]
         if replica.phase is Phase.BACKOFF:
             draft.cancel_timer("backoff", who)
-            wanted = replace(replica, phase=Phase.PENDING, wanted=True)
-            draft.put(who, wanted if again else replace(replica, phase=Phase.EXITED))
+            if again:
+                draft.put(who, replace(replica, phase=Phase.PENDING, wanted=True))
+            else:
+                give_up(draft, who, replica, f"its next start was called off: it {replica.reason}")
         elif replica.phase in BUSY:
             draft.replicas[who] = replace(replica, doomed=True, again=again)
             if replica.urge is Urge.NONE and not replica.over:

@@ -33,7 +33,7 @@ def test_the_logger_and_the_name_in_the_message_can_be_given() -> None:
 
 
 def test_a_missing_field_is_no_reason_to_die() -> None:
-    assert json.loads(event_record("process.stopping", run="r7"))["message"] == "stopping  with ?"
+    assert json.loads(event_record("process.killed", run="r7"))["message"] == " sent SIGKILL: ?"
 
 
 def test_an_unknown_event_is_a_mistake() -> None:

@@ -2,74 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 import pytest
 
-from orchestra.runplan import Dependency, ProcessPlan
+from orchestra.runplan import Ready
 from orchestra.supervisor import commands as do
 from orchestra.supervisor import events as on
-from orchestra.supervisor.machine import DEADLINE, SWEEP, IllegalTransition, step
+from orchestra.supervisor.draft import IllegalTransition
+from orchestra.supervisor.machine import DEADLINE, SWEEP
 from orchestra.supervisor.states import Phase, RunPhase, RunState, Who
-
-
-def plan(name: str, *after: str, condition: str = "started", **changes: Any) -> ProcessPlan:
-    return ProcessPlan(name, (("true",),), depends_on=tuple(Dependency(other, condition) for other in after), **changes)
-
-
-class Play:
-    """A run driven by hand: events go in, the commands of the last event are kept."""
-
-    def __init__(self, *plans: ProcessPlan) -> None:
-        self.state = RunState.initial(plans)
-        self.commands: list[do.Command] = []
-        self.pid = 100
-
-    def feed(self, *events: on.Event) -> list[do.Command]:
-        self.commands = []
-        for event in events:
-            self.state, commands = step(self.state, event)
-            self.commands += commands
-        return self.commands
-
-    def start(self) -> Play:
-        """Begin, and let everything that is spawned start."""
-        todo = self.feed(on.Begin())
-        while spawned := [c.who for c in todo if isinstance(c, do.Spawn)]:
-            todo = [c for who in spawned for c in self.feed(on.Started(who, self.next_pid()))]
-        return self
-
-    def next_pid(self) -> int:
-        self.pid += 1
-        return self.pid
-
-    def end(self, name: str, code: int | None = 0, signal: str | None = None, replica: int = 1) -> list[do.Command]:
-        who = Who(name, replica)
-        return self.feed(on.Exited(who, code, signal), on.Ended(who))
-
-    def phase(self, name: str, replica: int = 1) -> Phase:
-        return self.state.replicas[Who(name, replica)].phase
-
-    def reason(self, name: str) -> str:
-        return self.state.replicas[Who(name, 1)].reason
-
-
-def spawned(commands: Iterable[do.Command]) -> list[str]:
-    return [c.who.process for c in commands if isinstance(c, do.Spawn)]
-
-
-def signalled(commands: Iterable[do.Command]) -> list[str]:
-    return [c.who.process for c in commands if isinstance(c, do.Signal)]
-
-
-def killed(commands: Iterable[do.Command]) -> list[str]:
-    return [c.who.process for c in commands if isinstance(c, do.Kill)]
-
-
-def logged(commands: Iterable[do.Command]) -> list[str]:
-    return [c.event for c in commands if isinstance(c, do.Log)]
-
+from tests.support.play import Play, killed, logged, plan, signalled, spawned
 
 # -- starting --------------------------------------------------------------------------------------------------------
 
@@ -311,3 +252,95 @@ def test_nonsense_is_refused() -> None:
 def test_a_cycle_is_refused() -> None:
     with pytest.raises(ValueError, match="depends on itself"):
         RunState.initial([plan("a", "b"), plan("b", "a")])
+
+
+# -- readiness -------------------------------------------------------------------------------------------------------
+
+READY = Ready("notify", timeout=3.0)
+
+
+def test_a_dependant_starts_when_the_process_says_that_it_is_ready() -> None:
+    play = Play(plan("a", ready=READY), plan("b", "a", condition="ready"), plan("c", "a"))
+    play.feed(on.Begin())
+    commands = play.up("a")
+    assert do.WatchReady(Who("a", 1)) in commands
+    assert do.StartTimer(on.Timer("ready", Who("a", 1)), 3.0) in commands
+    assert (spawned(commands), play.phase("a")) == (["c"], Phase.STARTING)
+    commands = play.feed(on.BecameReady(Who("a", 1)))
+    assert (spawned(commands), play.phase("a"), logged(commands)) == (["b"], Phase.READY, ["process.ready"])
+    assert do.CancelTimer(on.Timer("ready", Who("a", 1))) in commands
+
+
+def test_a_process_that_is_not_ready_in_time_has_failed() -> None:
+    play = Play(plan("a", ready=READY, escalate="ignore"), plan("b", "a", condition="ready"), plan("z")).start()
+    commands = play.fire("ready", "a")
+    assert (signalled(commands), logged(commands)) == (["a"], ["process.rejected", "process.stopping"])
+    play.end("a", None, "SIGTERM")
+    assert (play.phase("a"), play.phase("b")) == (Phase.FAILED, Phase.SKIPPED)
+    assert play.reason("b") == "a failed: was not ready within 3 s"
+
+
+def test_a_pattern_that_never_came_may_be_held_back_by_stdio() -> None:
+    play = Play(plan("a", ready=Ready("log", pattern="up", timeout=1.0))).start()
+    play.fire("ready", "a")
+    assert "output: line" in play.state.replicas[Who("a", 1)].rejected
+
+
+def test_an_end_before_readiness_is_a_failure_whatever_its_code() -> None:
+    play = Play(plan("a", ready=READY)).start()
+    play.end("a", 0)
+    assert play.reason("a") == "exited with code 0 before it was ready"
+
+
+def test_what_a_process_said_last_may_arrive_after_its_end() -> None:
+    who = Who("a", 1)
+    play = Play(plan("a", ready=READY), plan("b", "a", condition="ready")).start()
+    play.feed(on.Exited(who, 0))
+    assert spawned(play.feed(on.BecameReady(who))) == ["b"]
+    play.feed(on.Ended(who))
+    assert play.phase("a") is Phase.EXITED
+
+
+def test_a_process_that_hangs_is_sent_sigabrt() -> None:
+    play = Play(plan("a", watchdog=2.0)).start()
+    who, timer = Who("a", 1), on.Timer("watchdog", Who("a", 1))
+    assert play.feed(on.Petted(who)) == [do.StartTimer(timer, 2.0)]
+    assert do.Signal(who, 6) in play.feed(on.TimerFired(timer))
+    play.end("a", None, "SIGABRT")
+    assert play.reason("a") == "sent no WATCHDOG=1 for 2 s"
+
+
+def test_objects_that_a_process_makes_are_looked_at_before_it_counts_as_ready() -> None:
+    play = Play(plan("a", ready=READY), plan("b", "a", condition="ready"), makers=["a"]).start()
+    commands = play.feed(on.BecameReady(Who("a", 1)))
+    assert do.Check("a") in commands
+    assert spawned(commands) == []
+    assert spawned(play.feed(on.Checked("a"))) == ["b"]
+    assert play.phase("a") is Phase.READY
+
+
+def test_a_maker_without_readiness_is_looked_at_when_it_has_completed() -> None:
+    play = Play(plan("a"), plan("b", "a", condition="ready"), makers=["a"])
+    play.feed(on.Begin())
+    assert spawned(play.up("a")) == []
+    assert do.Check("a") in play.end("a")
+    assert spawned(play.feed(on.Checked("a"))) == ["b"]
+    assert play.phase("a") is Phase.EXITED
+
+
+def test_a_maker_without_its_objects_has_failed() -> None:
+    play = Play(plan("a"), plan("b", "a", condition="ready"), makers=["a"])
+    play.feed(on.Begin())
+    play.up("a")
+    play.end("a")
+    play.feed(on.Checked("a", "made no segment /board"))
+    assert (play.phase("a"), play.phase("b")) == (Phase.FAILED, Phase.SKIPPED)
+
+
+def test_the_objects_are_held_until_a_person_lets_go() -> None:
+    play = Play(plan("a"), hold=True).start()
+    play.end("a")
+    assert logged(play.feed(on.Swept())) == ["run.holding"]
+    assert play.state.phase is RunPhase.HOLDING
+    assert play.feed(on.StopRequested("SIGINT", signal=2))[-1] == do.Finish()
+    assert play.state.exit_code == 0

@@ -69,7 +69,7 @@ def test_exit_code(cause: Cause | None, failures: tuple[Failure, ...], code: int
 
 def test_the_first_state_waits_for_everything() -> None:
     state = RunState.initial([plan("a", replicas=2), plan("b", replicas=0)])
-    assert state.waiting == {"a"}
+    assert state.pending == {"a": 2, "b": 0}
     assert state.live == {"a": 2, "b": 0}
     assert {replica.phase for replica in state.replicas.values()} == {Phase.PENDING}
     assert Phase.PENDING not in FINAL
