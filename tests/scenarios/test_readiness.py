@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,12 +41,12 @@ def shell(command: str) -> tuple[tuple[str], ...]:
     return (("/bin/sh",), ("-c",), (command,))
 
 
-def gated(name: str, what: str, ready: Ready, **changes: object) -> ProcessPlan:
+def gated(name: str, what: str, ready: Ready, **changes: Any) -> ProcessPlan:
     """Does `what` in a shell once somebody writes to its gate."""
     return process(name, f"read x < gate-{name}; {what}; exec sleep 1000", ready=ready, **changes)
 
 
-def gated_python(name: str, what: str, ready: Ready, **changes: object) -> ProcessPlan:
+def gated_python(name: str, what: str, ready: Ready, **changes: Any) -> ProcessPlan:
     script = f"{NOTIFY}open('gate-{name}').read()\n{what}\nwhile True: signal.pause()\n"
     return process(name, *python(script), ready=ready, **changes)
 
@@ -77,6 +79,10 @@ def test_a_dependant_starts_once_it_is_ready_and_not_before(place: Path) -> None
         os.mkfifo(place.parent / f"gate-{name}")
     after = [process(f"b-{name}", "echo up", after={name: "ready"}) for name in names]
     with running(place, *processes, *after, objects=[BOARD]) as run:
+
+        def has_run(name: str) -> bool:
+            return f"process.exited {name}" in run.path()
+
         run.up()
         until(lambda: all(run.ps()[name]["pid"] for name in names))
         assert {run.ps()[name]["state"] for name in names} == {"starting"}
@@ -84,7 +90,7 @@ def test_a_dependant_starts_once_it_is_ready_and_not_before(place: Path) -> None
         for name in names:
             assert f"process.started b-{name}" not in run.path()
             (place.parent / f"gate-{name}").write_text("\n")
-            until(lambda name=name: f"process.exited b-{name}" in run.path(), what=name)
+            until(partial(has_run, f"b-{name}"), what=name)
             before = {"notify": "process.status notify", "exists": "object.made exists"}.get(name)
             assert run.path(name, f"b-{name}") == [
                 f"process.started {name}",
