@@ -42,11 +42,18 @@ class Entry:
     summary: str
 
 
-RUN, LOOK, CHECK, CLEAN, BUILD = "Run", "Look", "Check a file", "Audit", "Build"
+RUN, LIVE, LOOK, CHECK, CLEAN, BUILD = "Run", "Act on a live instance", "Look", "Check a file", "Audit", "Build"
 
 COMMANDS: dict[str, Entry] = {
     "up": Entry("up", RUN, "Create the objects, wire and launch the processes."),
     "down": Entry("down", RUN, "Stop an instance and do what on_down says."),
+    "restart": Entry("restart", LIVE, "Stop processes of a live instance and start them again."),
+    "stop": Entry("stop", LIVE, "Stop processes of a live instance."),
+    "start": Entry("start", LIVE, "Start processes of a live instance."),
+    "scale": Entry("scale", LIVE, "Change how many replicas processes of a live instance have."),
+    "signal": Entry("signal", LIVE, "Send a signal to processes of a live instance."),
+    "wait": Entry("wait", LIVE, "Wait until processes of an instance are ready, or have ended."),
+    "exec": Entry("exec", LIVE, "Run a command, or a shell, with the wiring of a process."),
     "ps": Entry("ps", LOOK, "List the processes of an instance."),
     "objects": Entry("objects", LOOK, "List the objects of an instance and who holds them."),
     "ls": Entry("ls", LOOK, "List the instances, live and ended."),
@@ -56,8 +63,9 @@ COMMANDS: dict[str, Entry] = {
     "validate": Entry("validate", CHECK, "Check topology files; report every error at once."),
     "config": Entry("config", CHECK, "Show the resolved file and where its values come from."),
     "schema": Entry("schema", CHECK, "Print the JSON Schema of topology files."),
-    "audit": Entry("audit", CLEAN, "Report what is still there of what orchestra made."),
-    "clean": Entry("clean", CLEAN, "Remove what leaked; on request, what was kept."),
+    "audit": Entry("audit", CLEAN, "Report which IPC objects are on the host, who made and who holds them."),
+    "clean": Entry("clean", CLEAN, "Remove what leaked; on request, what was kept or orphaned."),
+    "remove": Entry("remove", CLEAN, "Remove objects by hand, whoever made them."),
     "cflags": Entry("cflags", BUILD, "Print the compiler flags for C programs."),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from orchestra.audit.report import Finding, Report
 from orchestra.audit.survey import Findings, survey
 from orchestra.cli import auditcmd, complete
 from orchestra.cli.app import ORIGINAL
+from orchestra.cli.asking import declared_in
 from orchestra.cli.exits import ExitCode, tell
 from orchestra.cli.options import emit
 from orchestra.cli.state import open_state
@@ -103,6 +105,9 @@ def audit(
         return auditcmd.run(words or (), auditcmd.Asked(private, tuple(ignore or ()), format_.value, output, exit_zero))
     with open_state() as state:
         report = survey(state.ledger, live_runs(state.ledger, state.places), all_namespaces=all_namespaces)
+        if file is not None:
+            is_declared = declared_in(file, state)
+            report = replace(report, findings=[each for each in report.findings if is_declared(each)], counts=None)
     text = _render(report, format_, to_file=output is not None, everything=all_)
     if output is None:
         emit(text)
@@ -147,7 +152,7 @@ def _render(report: Report, format_: AuditFormat, *, to_file: bool, everything: 
 def _chosen(report: Report, *, everything: bool) -> list[Finding]:
     """Return what the table lists, in its order: what is on record is always there."""
     findings = report.findings
-    if everything or not isinstance(findings, Findings):
+    if everything or not isinstance(findings, Findings):  # of a file: all of it
         chosen = list(findings)
     else:
         chosen = [*findings.recorded, *findings.only(*_LISTED)]

@@ -1,27 +1,32 @@
-"""`orchestra clean`: remove what leaked, and what was kept when asked to. Lists first, asks, looks again, removes."""
+"""`orchestra clean`: remove what leaked, on request what was kept or orphaned. Lists, asks, looks again, removes."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
-from orchestra.audit.cleanup import Chosen, Cleaned, Selection, choose
+from orchestra.audit.classify import Verdict
+from orchestra.audit.cleanup import Chosen, Cleaned, Selection, choose, confirm
 from orchestra.audit.cleanup import clean as remove
 from orchestra.audit.liveness import live_runs
 from orchestra.audit.report import Finding
 from orchestra.audit.scan import scan
+from orchestra.audit.survey import Findings, survey
 from orchestra.cli import complete
+from orchestra.cli.asking import agreed, declared_in
 from orchestra.cli.exits import ExitCode, tell
 from orchestra.cli.options import Format, FormatOption, emit
 from orchestra.cli.state import State, open_state
 from orchestra.cli.values import parse_duration
 from orchestra.errors import NotFound, UsageError
 from orchestra.kinds import OBJECT_KINDS
+from orchestra.ledger.journal import Ledger
 from orchestra.supervisor.teardown import describe
-from orchestra.views.ansi import is_terminal, paint_for, terminal_width
+from orchestra.views.ansi import paint_for, terminal_width
 from orchestra.views.answer import render_json
 from orchestra.views.findings import clean_table
 
@@ -31,7 +36,11 @@ orchestra clean --dry-run                    only the list
 orchestra clean --yes                        no question, for scripts
 orchestra clean --kept --run k3j9x2ab --yes  and what that run kept
 orchestra clean --older-than 2d --kind sysv-segment
+orchestra clean --orphans --dry-run          what dead programs left; only the list
+orchestra clean -f lab.yaml                  what that file declares, whoever started it
 """
+
+_SECOND_LOOK = 0.3  # seconds after the first that an orphan must still be one
 
 KINDS = tuple(dict.fromkeys([*(kind.value for _, kind in OBJECT_KINDS), *(f"{f}-{k}" for f, k in OBJECT_KINDS)]))
 
@@ -42,6 +51,9 @@ def _kinds(incomplete: str) -> list[str]:
 
 def clean(
     kept: Annotated[bool, typer.Option("--kept", help="Also what was left behind on purpose.")] = False,
+    orphans: Annotated[
+        bool, typer.Option("--orphans", help="Also orphans of others, as far as a rule allows it.")
+    ] = False,
     run: Annotated[
         str | None, typer.Option(metavar="RUN", help="Only of this run.", autocompletion=complete.runs)
     ] = None,
@@ -50,32 +62,46 @@ def clean(
         list[str] | None,
         typer.Option(metavar="KIND", help="Only queue, sysv-segment … Repeatable.", autocompletion=_kinds),
     ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "-f",
+            "--file",
+            metavar="FILE",
+            help="Only what this file declares, orphans too.",
+            autocompletion=complete.files,
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list; remove nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     format_: FormatOption = Format.TABLE,
 ) -> int:
-    """Remove what leaked; on request, what was kept.
+    """Remove what leaked; on request, what was kept or orphaned.
 
-    Never what is live, held by a process (it is named), foreign, or not proven
-    to be ours. On a terminal it shows the list and asks; elsewhere it needs
-    --yes.
+    Never what is live, held by a process (it is named), foreign, deleted, or
+    unknown. Identity and holders are checked once more right before each
+    removal; objects that belong together go together or stay. On a terminal it
+    shows the list and asks; elsewhere it needs --yes.
 
     Exit status: 0 done, 1 something eligible stayed, 2 nobody to ask.
     """
-    selection = Selection(
-        kept=kept,
-        run=run,
-        older_than=None if older_than is None else parse_duration(older_than, "--older-than"),
-        kinds=tuple(_known_kind(word) for word in kind or ()),
-    )
     with open_state() as state:
-        chosen = _choose(state, selection)
+        selection = Selection(
+            kept=kept,
+            orphans=orphans,
+            run=run,
+            older_than=None if older_than is None else parse_duration(older_than, "--older-than"),
+            kinds=tuple(_known_kind(word) for word in kind or ()),
+            declared=None if file is None else declared_in(file, state),
+        )
+        chosen = choose(_findings(state, selection), selection, now=time.time())
         if dry_run:
             _show(Cleaned(chosen.remove, chosen.left), format_, dry_run=True)
             return ExitCode.OK
         if chosen.remove and not yes and not _agreed(chosen):
             return ExitCode.FAILED
-        done = remove(state.ledger, chosen)
+        chosen = _still(state, chosen)
+        done = remove(_writable(state, chosen), chosen)
         _log(state, done)
     _show(done, format_, dry_run=False)
     return done.exit_code
@@ -87,43 +113,52 @@ def _known_kind(word: str) -> str:
     return word
 
 
-def _choose(state: State, selection: Selection) -> Chosen:
+def _findings(state: State, selection: Selection) -> Iterable[Finding]:
+    """Look at what is on record, and beyond it only when that was asked for."""
     if selection.run is not None and state.ledger.run(selection.run) is None:
         raise NotFound(f"there is no run `{selection.run}`", hint="`orchestra audit` names the run of every object.")
-    report = scan(state.ledger, live_runs(state.ledger, state.places), run=selection.run)
-    return choose(report.findings, selection, now=time.time())
+    is_live = live_runs(state.ledger, state.places)
+    if not selection.orphans and selection.declared is None:
+        return scan(state.ledger, is_live, run=selection.run).findings
+    findings = survey(state.ledger, is_live).findings
+    if selection.declared is not None or not isinstance(findings, Findings):
+        return findings
+    return [*findings.recorded, *findings.only(Verdict.ORPHAN)]
+
+
+def _still(state: State, chosen: Chosen) -> Chosen:
+    """Look a second time, a moment later, at orphans: what was only between two uses is not one."""
+    if all(finding.row is not None for finding in chosen.remove):
+        return chosen
+    time.sleep(_SECOND_LOOK)
+    return confirm(chosen, survey(state.ledger, live_runs(state.ledger, state.places)).findings)
+
+
+def _writable(state: State, chosen: Chosen) -> Ledger:
+    """Return the ledger; where nothing was ever started there is none yet, and removals go on record."""
+    if all(finding.row is not None for finding in chosen.remove) or state.places.ledger.exists():
+        return state.ledger
+    state.places.create()
+    return Ledger.open(state.places.ledger)
 
 
 def _agreed(chosen: Chosen) -> bool:
     count = len(chosen.remove)
-    what = f"{count} object{'' if count == 1 else 's'}"
-    if not is_terminal(sys.stdin):
-        raise UsageError(
-            f"{what} would be removed, and there is nobody to ask; nothing was removed",
-            hint="--yes removes without a question, --dry-run only lists.",
-        )
-    rows = [("to remove", finding.row.key, finding.to_json(), "") for finding in chosen.remove]
-    tell(clean_table(rows, width=terminal_width(sys.stderr), paint=paint_for(sys.stderr)))
-    sys.stderr.write(f"Remove {what}? [y/N] ")
-    sys.stderr.flush()
-    answer = sys.stdin.readline()
-    if answer.strip().lower() in ("y", "yes"):
-        return True
-    if not answer:  # end of file: the cursor still stands behind the question
-        tell("")
-    tell("nothing was removed")
-    return False
+    rows = [("to remove", *_pair(finding), "") for finding in chosen.remove]
+    shown = clean_table(rows, width=terminal_width(sys.stderr), paint=paint_for(sys.stderr))
+    return agreed(f"Remove {count} object{'' if count == 1 else 's'}?", shown, count=count)
 
 
 def _log(state: State, done: Cleaned) -> None:
     """Put each removal into the log of the run that had made the object."""
-    if not done.removed:
+    if all(finding.row is None for finding in done.removed):
         return
     from orchestra.logs.pipeline import command_logger
 
     log = command_logger("clean", locate=state.places.log, shown=False)
     for finding in done.removed:
-        log.info("object.removed", run=finding.row.run, **describe(finding.row))
+        if finding.row is not None:
+            log.info("object.removed", run=finding.row.run, **describe(finding.row))
 
 
 def _show(done: Cleaned, format_: Format, *, dry_run: bool) -> None:
@@ -139,5 +174,5 @@ def _show(done: Cleaned, format_: Format, *, dry_run: bool) -> None:
     emit(clean_table(rows, width=terminal_width(sys.stdout), paint=paint_for(sys.stdout)))
 
 
-def _pair(finding: Finding) -> tuple[str, dict[str, object]]:
-    return finding.row.key, finding.to_json()
+def _pair(finding: Finding) -> tuple[str | None, dict[str, object]]:
+    return None if finding.row is None else finding.row.key, finding.to_json()

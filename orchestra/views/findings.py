@@ -81,23 +81,41 @@ def audit_table(
 
 
 def clean_table(
-    outcomes: Sequence[tuple[str, str, dict[str, Any], str]], *, width: int | None = None, paint: Paint = PLAIN
+    outcomes: Sequence[tuple[str, str | None, dict[str, Any], str]], *, width: int | None = None, paint: Paint = PLAIN
 ) -> str:
-    """Return the table of `clean`: outcome, key in the file, finding, and why it stayed."""
+    """Return the table of `clean`: outcome, key in the file if it has one, finding, and why it stayed."""
+    recorded = any(key is not None for _, key, _, _ in outcomes)
+    others = any(key is None for _, key, _, _ in outcomes)
     columns = [
-        Column("outcome", styles=lambda word: ("yellow",) if word == "left" else ("green",)),
-        Column("verdict", styles=verdict_style),
-        Column("object", shrink=True),
-        Column("declared"),
-        Column("run"),
-        Column("size", right=True),
-        Column("why", shrink=True),
+        (True, Column("outcome", styles=lambda word: ("yellow",) if word == "left" else ("green",))),
+        (True, Column("verdict", styles=verdict_style)),
+        (True, Column("object", shrink=True)),
+        (recorded, Column("declared")),
+        (recorded, Column("run")),
+        (others, Column("owner")),
+        (True, Column("size", right=True)),
+        (True, Column("why", shrink=True)),
     ]
     rows = [
-        (word, item["verdict"], address(item), f"{item['instance']}.{key}", item["run"], item["size"], why)
+        (
+            word,
+            item["verdict"],
+            address(item),
+            None if key is None else f"{item['instance']}.{key}",
+            item["run"],
+            item.get("owner"),
+            item["size"],
+            why or (item["evidence"] if key is None else ""),
+        )
         for word, key, item, why in outcomes
     ]
-    return render_table(columns, rows, width=width, paint=paint)
+    shown = [number for number, (wanted, _) in enumerate(columns) if wanted]
+    return render_table(
+        [columns[number][1] for number in shown],
+        [[row[number] for number in shown] for row in rows],
+        width=width,
+        paint=paint,
+    )
 
 
 def counted(summary: dict[str, int]) -> str:

@@ -1,0 +1,49 @@
+"""A question before something is removed; and which objects a file is about."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from orchestra.audit.declared import declared, unnamed
+from orchestra.audit.report import Finding
+from orchestra.cli.exits import tell
+from orchestra.cli.state import State
+from orchestra.errors import UsageError
+from orchestra.views.ansi import is_terminal
+
+
+def agreed(question: str, shown: str, *, count: int) -> bool:
+    """Show a list and ask on the terminal whether to go on. Raises UsageError when there is nobody to ask."""
+    if not is_terminal(sys.stdin):
+        what = f"{count} object{'' if count == 1 else 's'}"
+        raise UsageError(
+            f"{what} would be removed, and there is nobody to ask; nothing was removed",
+            hint="--yes removes without a question, --dry-run only lists.",
+        )
+    tell(shown)
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline()
+    if answer.strip().lower() in ("y", "yes"):
+        return True
+    if not answer:  # end of file: the cursor still stands behind the question
+        tell("")
+    tell("nothing was removed")
+    return False
+
+
+def declared_in(file: str, state: State) -> Callable[[Finding], bool]:
+    """Return a test of findings: is it an object of this file? Raises UsageError, TopologyError.
+
+    Says which objects nobody can find that way: an address that each run makes up is known to our record alone.
+    """
+    from orchestra.cli.prepare import prepare
+
+    prepared = prepare(None, option=file, name=None)
+    instances = [known.instance for known in state.known if known.file == prepared.plan.file]
+    hidden = unnamed(prepared.plan.objects)
+    if hidden and not instances:
+        words = ", ".join(hidden)
+        tell(f"note: {words}: no `name` or `key` in the file, so they can only be found when orchestra made them")
+    return declared(prepared.plan.objects, instances)

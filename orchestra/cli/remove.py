@@ -1,0 +1,192 @@
+"""`orchestra remove`: objects by hand, declared or not. Shows who holds them and asks; a person decides."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from orchestra.audit.cleanup import remove_on_record
+from orchestra.audit.liveness import live_runs
+from orchestra.cli import complete
+from orchestra.cli.asking import agreed
+from orchestra.cli.exits import ExitCode
+from orchestra.cli.options import FileOption, Format, FormatOption, NameOption, emit
+from orchestra.cli.state import State, open_state
+from orchestra.cli.targets import is_address, is_file, parse_address
+from orchestra.errors import NotFound, UsageError
+from orchestra.kernel.holders import holders_of
+from orchestra.kernel.registry import adapter_for
+from orchestra.kinds import Holders, ObjectRef, Stat
+from orchestra.ledger.journal import Ledger
+from orchestra.ledger.rows import OPEN_STATES, ObjectRow
+from orchestra.objects.explain import describe, known_row
+from orchestra.objects.remove import Outcome, remove_recorded
+from orchestra.objects.words import holders_in_words
+from orchestra.views import holders as holders_view
+from orchestra.views.ansi import paint_for, terminal_width
+from orchestra.views.answer import render_json
+from orchestra.views.table import Column, render_table
+
+EXAMPLES = """
+orchestra remove posix-queue:/jobs           shows who holds it, and asks
+orchestra remove sysv-segment:0x4f524331     by key
+orchestra remove sysv-queue:32769 posix-segment:/board --yes
+orchestra remove pipeline.jobs               an object of an instance
+orchestra remove posix-segment:/board --yes --force    also when somebody holds it
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """One object that somebody wants gone. `row` when our record has it, `why_not` what speaks against it."""
+
+    ref: ObjectRef
+    stat: Stat
+    holders: Holders
+    row: ObjectRow | None
+    why_not: str
+
+
+def remove(
+    objects: Annotated[
+        list[str],
+        typer.Argument(metavar="OBJECT…", help="[INSTANCE.]OBJECT or FAMILY-KIND:REF", autocompletion=complete.objects),
+    ],
+    name: NameOption = None,
+    file: FileOption = None,
+    force: Annotated[bool, typer.Option("--force", help="With --yes: also what is held, or in use by a run.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask. What is held stays.")] = False,
+    format_: FormatOption = Format.TABLE,
+) -> int:
+    """Remove objects by hand, whoever made them.
+
+    On a terminal it shows each object with its holders, and asks; elsewhere it
+    needs --yes. A POSIX object goes on for those who have it open, a System V
+    queue or set breaks for everybody at once. Each removal is on record.
+
+    Exit status: 0 done, 1 something stayed, 2 nobody to ask, 4 no such object.
+    """
+    with open_state() as state:
+        doomed = [_find(state, word, name, file) for word in dict.fromkeys(objects)]
+        if not yes and not agreed(_question(doomed), _list(doomed), count=len(doomed)):
+            return ExitCode.FAILED
+        ledger = state.ledger
+        if not state.places.ledger.exists():  # nothing was ever started: the removal goes on record all the same
+            state.places.create()
+            ledger = Ledger.open(state.places.ledger)
+        results = [(each, _remove(ledger, each, insist=force or not yes)) for each in doomed]
+    emit(_json(results) if format_ is Format.JSON else _text(results))
+    return ExitCode.FAILED if any(why for _, why in results) else ExitCode.OK
+
+
+def _find(state: State, word: str, name: str | None, file: str | None) -> Doomed:
+    """Look at what a word means. Raises UsageError, NotFound."""
+    row = None
+    if is_address(word):
+        ref = parse_address(word)
+    else:
+        row = _declared(state, word, name, file)
+        ref = ObjectRef(row.family, row.kind, name=row.name, id=row.id)
+    stat = adapter_for(ref.family, ref.kind).stat(ref)
+    if stat is None:
+        raise NotFound(f"there is no {ref}; nothing was removed", hint="`orchestra audit --all` lists what is there.")
+    found = known_row(state.ledger, stat)
+    row = found if found is not None and found.state in OPEN_STATES else None
+    holders = holders_of([stat.identity])[0]
+    return Doomed(stat.ref, stat, holders, row, _against(state, row, stat, holders))
+
+
+def _declared(state: State, word: str, name: str | None, file: str | None) -> ObjectRow:
+    if is_file(word):
+        raise UsageError(f"`{word}` is a file, not an object", hint="What a file declares: orchestra clean -f FILE")
+    target = state.resolve(word, name=name, file=file)
+    rows = [row for row in state.ledger.objects(run=target.instance.run) if row.key == target.name]
+    if not rows:
+        what = "an instance" if target.name is None else "a process"
+        raise UsageError(f"`{word}` is {what}, not an object", hint=f"`orchestra objects {target.instance.instance}`")
+    if rows[-1].name is None and rows[-1].id is None:
+        raise NotFound(f"{word} has no name and no id: it ends with its last holder")
+    return rows[-1]
+
+
+def _against(state: State, row: ObjectRow | None, stat: Stat, holders: Holders) -> str:
+    """Return what speaks against removing it, "" for nothing."""
+    if holders.holders:
+        return holders_in_words(holders)
+    if stat.attached:
+        return f"attached {stat.attached} times by processes that cannot be seen"
+    run = None if row is None else state.ledger.run(row.run)
+    if run is not None and live_runs(state.ledger, state.places)(run):
+        return f"in use by run {run.run} of {run.instance}, which is live"
+    return ""
+
+
+def _remove(ledger: Ledger, doomed: Doomed, *, insist: bool) -> str:
+    """Remove one; return why it stays, "" when it is gone."""
+    if doomed.why_not and not insist:
+        return f"{doomed.why_not}; --force removes it all the same"
+    if doomed.row is not None:
+        removal = remove_recorded(ledger, doomed.row, held_ok=insist)
+        return removal.why if removal.outcome is Outcome.REFUSED else ""
+    words = doomed.why_not or holders_in_words(doomed.holders)
+    attempt = remove_on_record(
+        ledger, doomed.ref, doomed.stat.identity,
+        verdict="by hand", evidence=f"{describe(doomed.stat)}; {words}", command="remove", by_force=insist,
+    )  # fmt: skip
+    return "" if attempt.removed or (attempt.gone and not attempt.window) else attempt.why
+
+
+def _question(doomed: Sequence[Doomed]) -> str:
+    held = sum(bool(each.why_not) for each in doomed)
+    what = "this object" if len(doomed) == 1 else f"these {len(doomed)} objects"
+    return f"Remove {what}{', in use as shown' if held else ''}?"
+
+
+def _list(doomed: Sequence[Doomed]) -> str:
+    columns = [
+        Column("object", shrink=True),
+        Column("is", shrink=True),
+        Column("declared"),
+        Column("held by", shrink=True),
+    ]
+    rows = [
+        (
+            str(each.ref),
+            describe(each.stat),
+            None if each.row is None else f"{each.row.instance}.{each.row.key}",
+            each.why_not or holders_in_words(each.holders),
+        )
+        for each in doomed
+    ]
+    return render_table(columns, rows, width=terminal_width(sys.stderr), paint=paint_for(sys.stderr))
+
+
+def _text(results: Sequence[tuple[Doomed, str]]) -> str:
+    columns = [Column("outcome"), Column("object", shrink=True), Column("why", shrink=True)]
+    rows = [("left" if why else "removed", str(each.ref), why) for each, why in results]
+    return render_table(columns, rows, width=terminal_width(sys.stdout), paint=paint_for(sys.stdout))
+
+
+def _json(results: Sequence[tuple[Doomed, str]]) -> str:
+    return render_json(
+        "remove",
+        {
+            "removed": [_entry(each) for each, why in results if not why],
+            "left": [{**_entry(each), "why": why} for each, why in results if why],
+        },
+    )
+
+
+def _entry(doomed: Doomed) -> dict[str, object]:
+    row = doomed.row
+    return {
+        "object": str(doomed.ref),
+        "instance": None if row is None else row.instance,
+        "run": None if row is None else row.run,
+        "key": None if row is None else row.key,
+        "holders": holders_view.answer(doomed.holders),
+    }
