@@ -14,7 +14,7 @@ from dataclasses import replace
 from orchestra.runplan import Dependency, WaitFor
 from orchestra.supervisor import commands as do
 from orchestra.supervisor.draft import Draft
-from orchestra.supervisor.states import FINAL, Phase, Reached, Replica, Urge, Who
+from orchestra.supervisor.states import BUSY, FINAL, Phase, Reached, Replica, Urge, Who
 from orchestra.supervisor.stopping import skip_pending
 
 _NEEDED = {"started": Reached.STARTED, "ready": Reached.READY}
@@ -95,7 +95,12 @@ def _is_met(draft: Draft, dependency: Dependency) -> bool:
     needed = _NEEDED.get(dependency.condition)
     if needed is None:  # completed, ended
         return not draft.live[name] and all(draft.replicas[who].phase in FINAL for who in draft.graph.replicas(name))
-    return all(draft.replicas[who].reached >= needed for who in draft.graph.replicas(name))
+    replicas = [draft.replicas[who] for who in draft.graph.replicas(name)]
+    return all(replica.reached >= needed and not _is_leaving(replica) for replica in replicas)
+
+
+def _is_leaving(replica: Replica) -> bool:
+    return replica.phase in BUSY and (replica.doomed or replica.phase is Phase.STOPPING)
 
 
 def _is_settled(draft: Draft, dependency: Dependency) -> bool:
@@ -105,4 +110,4 @@ def _is_settled(draft: Draft, dependency: Dependency) -> bool:
     if needed is None:
         return not draft.live[name]
     replicas = [draft.replicas[who] for who in draft.graph.replicas(name)]
-    return all(replica.reached >= needed if replica.is_live else True for replica in replicas)
+    return all(not r.is_live or (r.reached >= needed and not _is_leaving(r)) for r in replicas)
