@@ -186,8 +186,9 @@ static inline void orchestra_quote_(struct orchestra_line_ *line, const char *te
     orchestra_put_(line, "\"", 1);
 }
 
-/* Write {"level": level, "message": message} as one JSON line to stderr. Levels: debug info warning error critical. */
-static inline int orchestra_log(const char *level, const char *message) {
+/* Write {"level": level, "message": message, "data": data} as one JSON line to stderr. `data` is JSON text, such as
+ * {"job": 17}, or NULL. Levels: debug info warning error critical. */
+static inline int orchestra_log_data(const char *level, const char *message, const char *data) {
     struct orchestra_line_ line;
     int kept = errno;
     line.size = 0;
@@ -196,10 +197,20 @@ static inline int orchestra_log(const char *level, const char *message) {
     orchestra_quote_(&line, level);
     orchestra_put_(&line, ",\"message\":", 11);
     orchestra_quote_(&line, message);
+    if (data != NULL && *data != '\0') {
+        orchestra_put_(&line, ",\"data\":", 8);
+        for (; *data != '\0'; data++) /* a line break in JSON is a blank */
+            orchestra_put_(&line, *data == '\n' || *data == '\r' ? " " : data, 1);
+    }
     orchestra_put_(&line, "}\n", 2);
     orchestra_put_(&line, "", 0);
     errno = kept;
     return line.failed ? -1 : 0;
+}
+
+/* Write {"level": level, "message": message} as one JSON line to stderr. */
+static inline int orchestra_log(const char *level, const char *message) {
+    return orchestra_log_data(level, message, NULL);
 }
 
 #endif

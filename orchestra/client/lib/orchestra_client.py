@@ -302,9 +302,11 @@ class _Log:
     """Writes one JSON object a line to stderr: `level`, `message` and, if given, `data`."""
 
     def write(self, level: str, message: str, data: object = None) -> None:
-        record = {"level": level, "message": str(message)}
+        record = {"level": level, "message": str(message).encode("utf-8", "backslashreplace").decode()}
         try:
             line = json.dumps(record if data is None else {**record, "data": data}, default=str, allow_nan=False)
+            if "\\ud" in line:  # half a pair (of a file name that is no text) is no JSON
+                json.dumps(data, default=str, ensure_ascii=False).encode()
         except (TypeError, ValueError, RecursionError):  # odd keys, NaN, an object that contains itself
             line = json.dumps({**record, "data": repr(data)})
         with suppress(OSError, ValueError, AttributeError):  # that nobody reads it is no reason to stop working
@@ -322,7 +324,6 @@ log = _Log()
 
 
 # --- how objects are opened ------------------------------------------------------------------------------------------
-
 LABELS = "posix-queue posix-segment posix-semaphore sysv-queue sysv-segment sysv-semaphore file-segment fifo"
 
 

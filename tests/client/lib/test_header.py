@@ -117,6 +117,8 @@ def test_a_size_is_found_in_the_document_and_nowhere_else(tmp_path: Path) -> Non
 LOG = r"""
 #include <orchestra.h>
 int main(int argc, char **argv) {
+    if (argc == 4 && strcmp(argv[1], "data") == 0)
+        return orchestra_log_data("error", argv[2], argv[3]) != 0;
     for (int i = 1; i < argc; i++)
         if (orchestra_log("info", argv[i]) != 0)
             return 1;
@@ -138,6 +140,17 @@ def test_a_log_line_is_json_whatever_it_says(tmp_path: Path) -> None:
     assert messages[: len(valid)] == valid
     words = [re.sub("\ufffd+", "?", message) for message in messages[len(valid) :]]
     assert words == ["?", "cut ?", "over ?", "surrogate ?", "beyond ?"]
+
+
+@pytest.mark.slow
+def test_a_log_line_has_the_data_that_it_is_given(tmp_path: Path) -> None:
+    program = compiled(tmp_path, LOG, ["cc", "-fsanitize=address,undefined"])
+    pretty = json.dumps({"job": 17, "words": ["ü", "x" * 9000, "\n"]}, indent=1, ensure_ascii=False)
+    for data in (pretty, pretty.replace("\n", "\r\n"), "17", '"text"'):
+        done = ran(program, "data", "oh no", data)
+        expected = {"level": "error", "message": "oh no", "data": json.loads(data)}
+        assert (done.returncode, json.loads(done.stderr), done.stderr.count("\n")) == (0, expected, 1)
+    assert json.loads(ran(program, "data", "oh no", "").stderr) == {"level": "error", "message": "oh no"}
 
 
 READY = """
