@@ -207,6 +207,30 @@ EVENTS: Final[Mapping[str, EventType]] = {
         "A person asked for it; the highest numbers go first.",
         {**_PROCESS, "replicas": "integer", "before": "integer", "by": "string"},
     ),
+    "process.block_buffered": EventType(
+        "warning",
+        "{process} may hold back its lines: {library} is not installed",
+        "`output: line` needs stdbuf's library for programs in C; Python programs write at once all the same.",
+        {"process": "string", "library": "string"},
+    ),
+    "module.imported": EventType(
+        "info",
+        "imported {module} in {seconds} s",
+        "A module with functions of processes was imported, in the process that will be forked to call them.",
+        {"module": "string", "pid": "integer", "seconds": "number"},
+    ),
+    "module.changed": EventType(
+        "info",
+        "{module} was changed since it was imported",
+        "A file that the module was made of is newer now: it is imported anew before the next start.",
+        {"module": "string"},
+    ),
+    "module.parent_died": EventType(
+        "warning",
+        "the process that had imported {module} {reason}",
+        "Nobody asked it to. The functions it started live on; the next start imports the module anew.",
+        {"module": "string", "pid": "integer", "reason": "string"},
+    ),
     "process.exited": EventType(
         "info",
         "{who} {how}",

@@ -49,11 +49,12 @@ def take(steps: Sequence[Sequence[Any]]) -> None:
 def arrange(places: Mapping[int, int]) -> None:
     """Make each descriptor `places[number]` the descriptor `number`, inheritable. Raises OSError.
 
-    Copies are made first, where they are in nobody's place: one may lie in another's. They are close-on-exec.
+    Copies are made first, where they are in nobody's place: one may lie in another's.
     """
     copies = {number: aside(fd, places) for number, fd in places.items()}
     for number, fd in copies.items():
         os.dup2(fd, number)
+        os.close(fd)
 
 
 def aside(fd: int, places: Collection[int]) -> int:

@@ -63,6 +63,11 @@ class Kin:
         """It has ended: its number may come to mean somebody else."""
         self._families.pop(who, None)
 
+    def release(self, who: Hashable, pid: int) -> None:
+        """Somebody else has reaped a child that `add` was told of."""
+        if self._leaders.pop(pid, None) is not None and who not in self._leaders.values():
+            self._families.pop(who, None)
+
     def look_again(self) -> None:
         """Forget what was seen of adopted descendants; call it whenever time has passed."""
         self._adopted = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from orchestra.errors import LaunchFailed, LedgerError, OrchestraError, StateError
+from orchestra.errors import LedgerError, OrchestraError, StateError
 from orchestra.kernel.process import set_comm, set_subreaper, start_time
 from orchestra.kinds import Family
 from orchestra.ledger.journal import Ledger
@@ -24,12 +24,13 @@ from orchestra.objects import LiveObject, announce_recorded, reuse_or_create
 from orchestra.runplan import ObjectPlan, RunPlan
 from orchestra.statedir import StateDir
 from orchestra.supervisor import commands as do
-from orchestra.supervisor import diagnose, limits, spawn, teardown
 from orchestra.supervisor import events as on
+from orchestra.supervisor import limits, teardown
 from orchestra.supervisor.books import Books
 from orchestra.supervisor.channel import Channel
 from orchestra.supervisor.control_server import ControlServer
 from orchestra.supervisor.kin import Kin
+from orchestra.supervisor.launcher import Launcher
 from orchestra.supervisor.living import LiveRun
 from orchestra.supervisor.machine import step
 from orchestra.supervisor.output import Outputs
@@ -40,7 +41,6 @@ from orchestra.supervisor.states import FINAL, Phase, Replica, RunPhase, RunStat
 from orchestra.supervisor.watchers import Watchers, processes_left
 from orchestra.supervisor.wiring import PipeEnds, Wire, wires
 
-SPAWN_SLICE = 32  # launches between two looks at everything else
 RETRY = 1.0  # seconds between two tries to write a log or a ledger that refused
 # How long a call waits while somebody else writes the ledger: processes must not wait for it, objects may.
 PATIENCE_RUNNING, PATIENCE_ENDING = 0.1, 5.0  # seconds
@@ -86,7 +86,6 @@ class Supervisor:
         self.outputs = Outputs(self.reactor, log, job.run.run, streams, self._stream_ended, raw)
         self.things: dict[str, LiveObject] = {}
         self.unsettled: set[Who] = set()  # their leaders are reaped, they have not ended yet
-        self.to_spawn: deque[Who] = deque()
         self.inbox: deque[on.Event] = deque()
         self.control: ControlServer | None = None
         self.requests = Requests(LiveRun(self))
@@ -103,6 +102,7 @@ class Supervisor:
         self.open_files: tuple[int, int] | None = None
         self.began = time.monotonic()
         self.watchers = Watchers(self)
+        self.launcher = Launcher(self)
 
     # -- the course of a run -----------------------------------------------------------------------------------------
 
@@ -118,10 +118,10 @@ class Supervisor:
             if self.job.wait:
                 self.requests.watch_start(self._tell_ready)
         while not self.finished:
-            self._spawn_some()
+            self.launcher.launch_some()
             self._publish()
             if not self.finished:
-                self.reactor.turn(wait=not self.to_spawn, awake=self.kin.look_again)
+                self.reactor.turn(wait=not self.launcher.is_busy, awake=self.kin.look_again)
         return self._end()
 
     def _listen(self, guardian: int) -> None:
@@ -137,7 +137,7 @@ class Supervisor:
         self._channel_ready()  # what the guardian read along with the plan
 
     def _set_up(self) -> None:
-        """Everything before the first process: socket, objects, wiring. Stops half-way once the run is to stop.
+        """Everything before the first process: socket, modules, objects, wiring. Stops once the run is to stop.
 
         Raises OrchestraError.
         """
@@ -147,6 +147,7 @@ class Supervisor:
         path = self.job.places.socket(self.plan.instance)
         self.control = ControlServer(self.reactor, path, self.requests.handle)
         self.books.change(socket=os.fspath(path))
+        self.launcher.import_modules()
         for plan in sorted(self.plan.objects, key=lambda plan: not plan.made_by):  # a conflict of those costs nothing
             if not self._is_wanted():
                 return
@@ -204,6 +205,7 @@ class Supervisor:
 
     def _give_up(self, err: OrchestraError) -> int:
         """End a run that could not be set up: nothing it made stays, the command is told why."""
+        self.launcher.close()
         self._close_objects()
         reused = frozenset(thing.row.recorded for thing in self.things.values() if thing.reused)
         result = teardown.undo(self.ledger, self.job.run.run, reused=reused, say=self.say)
@@ -296,10 +298,11 @@ class Supervisor:
                 self._log(event, who, dict(data))
             case do.Record(who):
                 self._record(who)
-            case do.Drop(who):
+            case do.Drop(who, replica):
+                self.books.note(who, replica)
                 self.books.drop(who)
             case do.Spawn(who):
-                self.to_spawn.append(who)
+                self.launcher.add(who)
             case do.Signal(who, number):
                 self.kin.signal(who, number)
             case do.Kill(who):
@@ -310,6 +313,7 @@ class Supervisor:
             case do.CancelTimer(timer):
                 self.reactor.cancel(timer)
             case do.Sweep(hard):
+                self.launcher.close()
                 self.sweep_signal = signal.SIGKILL if hard else signal.SIGTERM
                 self._sweep()
             case do.Rebuild():
@@ -333,7 +337,9 @@ class Supervisor:
 
     def _record(self, who: Who) -> None:
         """Take a replica's new state: its row, and the pipe ends that only it still needed."""
-        replica = self.state.replicas[who]
+        replica = self.state.replicas.get(who)
+        if replica is None:
+            return  # it was dropped in the same step, and the command for that follows
         self.books.note(who, replica)
         self.watchers.recorded(who)
         if self.pipe_ends is not None and who.process in self.pipe_ends.users:
@@ -350,48 +356,6 @@ class Supervisor:
             return False
         plan = self.state.graph.processes[who.process]
         return plan.restart.policy != "never" or any(dependency.restart for dependency in plan.depends_on)
-
-    # -- launching ---------------------------------------------------------------------------------------------------
-
-    def _spawn_some(self) -> None:
-        for _ in range(min(SPAWN_SLICE, len(self.to_spawn))):
-            who = self.to_spawn.popleft()
-            if self.state.replicas[who].doomed:
-                self.dispatch(on.Withheld(who))
-                continue
-            at = time.monotonic()
-            try:
-                pid = self._launch(who)
-            except LaunchFailed as err:
-                reason = ". ".join(filter(None, (err.problem, err.hint)))
-                name = diagnose.errno_name(err.errno)
-                self.dispatch(on.LaunchFailed(who, reason, err.stage, name, err.path, at))
-            else:
-                self.kin.add(who, pid)
-                self.dispatch(on.Started(who, pid, at))
-
-    def _launch(self, who: Who) -> int:
-        """Start one replica; return its pid. Raises LaunchFailed."""
-        wire = self.wires[who.process]
-        try:
-            with (
-                self.watchers.gear(who) as gear,
-                self.outputs.pipes(who, terminals=wire.has_terminal) as (stdout, stderr),
-            ):
-                with wire.prepared(
-                    who.replica,
-                    stdin=self.null,
-                    stdout=stdout,
-                    stderr=stderr,
-                    extra_fds=gear.descriptors,
-                    extra_environment=gear.environment,
-                ) as launch:
-                    pid = spawn.launch(launch, open_files=self.open_files)
-                self.outputs.started(who, pid, gear.tap)
-                self.watchers.started(who, pid)
-                return pid
-        except OSError as err:
-            raise diagnose.stage_failed("descriptors", "", err.errno or 0) from err
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
@@ -416,7 +380,7 @@ class Supervisor:
                 self.watchers.last_words(death.who)
                 self.unsettled.add(death.who)
                 self.dispatch(on.Exited(death.who, death.code, death.signal, at))
-            elif death.who is not None:
+            elif death.who is not None and not self.launcher.reaped(death):
                 self.watchers.reaped(death)
         self._settle()
         if self.state.phase is RunPhase.SWEEPING:
@@ -507,7 +471,7 @@ class Supervisor:
         self.requests.look()
         if self.log.flush():
             self.channel.tick()
-        if self.to_spawn:
+        if self.launcher.is_busy:
             return
         if not self.announced and self.state.phase is not RunPhase.STARTING:
             self.announced = True

@@ -196,8 +196,8 @@ class Outputs:
         if not self._has_read:
             self._has_read = True
             _keep_heap()
-        process, replica = stream.who
-        capture = Capture(run=self._run, process=process, replica=replica, pid=stream.pid, stream=stream.name)
+        process, replica = stream.who  # replica 0 is what was done for all of them
+        capture = Capture(run=self._run, process=process, replica=replica or None, pid=stream.pid, stream=stream.name)
         stream.capture = capture
         if self._raw is not None:
             stream.raw = RawCopy(os.path.join(self._raw, f"{process}.{replica}.{stream.name}"))
