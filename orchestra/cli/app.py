@@ -65,6 +65,7 @@ COMMANDS: dict[str, Entry] = {
     "schema": Entry("schema", CHECK, "Print the JSON Schema of topology files."),
     "audit": Entry("audit", CLEAN, "Report which IPC objects are on the host, who made and who holds them."),
     "clean": Entry("clean", CLEAN, "Remove what leaked; on request, what was kept or orphaned."),
+    "prune": Entry("prune", CLEAN, "Forget old runs: their logs and their records."),
     "remove": Entry("remove", CLEAN, "Remove objects by hand, whoever made them."),
     "cflags": Entry("cflags", BUILD, "Print the compiler flags for C programs."),
 }

@@ -53,6 +53,7 @@ class Outcome:
     run: str | None = None
     log: str | None = None
     up: bool = False
+    unready: list[dict[str, Any]] | None = None  # once everything is ready, or cannot be: what cannot
     ended: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     stopped_by: str | None = None  # what we passed on: "SIGINT", "SIGPIPE" …
@@ -66,6 +67,7 @@ class Attendant:
     link: Link
     show: Callable[[bytes], None] | None
     until_up: bool = False  # -d: leave as soon as the run is up
+    until_ready: bool = False  # --wait: leave as soon as everything is ready, or never can be
     on_stop: Callable[[str, bool], None] = lambda _signal, _again: None
     outcome: Outcome = field(default_factory=Outcome)
     _log: Follower | None = None
@@ -109,7 +111,11 @@ class Attendant:
         return self.outcome.ended is not None or self.outcome.error is not None
 
     def _over(self) -> bool:
-        return self.until_up and self.outcome.up and self.outcome.stopped_by is None and not self._told()
+        if self.outcome.stopped_by is not None or self._told():
+            return False
+        if self.until_ready:
+            return self.outcome.unready is not None
+        return self.until_up and self.outcome.up
 
     def _hear(self) -> bool:
         """Take in messages; False when the channel has ended."""
@@ -120,6 +126,8 @@ class Attendant:
                     self.outcome.run, self.outcome.log = message["run"], message["log"]
                 case "up":
                     self.outcome.up = True
+                case "ready":
+                    self.outcome.unready = message["failed"]
                 case "ended":
                     self.outcome.ended = message
                 case "error":
@@ -218,7 +226,7 @@ def exit_status(outcome: Outcome) -> int:
         return ExitCode.CLOSED_OUTPUT
     if outcome.ended is not None:
         return _CODES.get(outcome.ended["stopped_by"] or "", int(outcome.ended["exit_code"]))
-    return ExitCode.OK if outcome.up else ExitCode.FAILED
+    return ExitCode.OK if outcome.up and not outcome.unready else ExitCode.FAILED
 
 
 def say_stopping(name: str, again: bool) -> None:

@@ -58,6 +58,31 @@ def targets(incomplete: str) -> list[str]:
     return _matching(incomplete, _from_state(lambda state: _names(state, incomplete, objects_only=False)))
 
 
+def processes(incomplete: str) -> list[str]:
+    """Live instances, their `INSTANCE.PROCESS[.REPLICA]`, and the processes of the clear instance."""
+    return _matching(incomplete, _from_state(lambda state: _processes(state, incomplete)))
+
+
+def scales(incomplete: str) -> list[str]:
+    """`PROCESS=` of the clear instance; what comes after is a number."""
+    return _matching(incomplete, [f"{name}=" for name in _from_state(lambda s: s.names_in(s.choose(None)).processes)])
+
+
+def signals(incomplete: str) -> list[str]:
+    """Names of signals, with or without SIG, as what was typed begins."""
+    import signal
+
+    names = [item.name for item in signal.Signals]
+    upper = incomplete.upper()
+    return _matching(upper, names if upper.startswith("SIG") else [name.removeprefix("SIG") for name in names])
+
+
+def uses(incomplete: str) -> list[str]:
+    """`OBJECT:ACCESS` of the clear instance."""
+    found = _from_state(lambda state: sorted(state.names_in(state.choose(None)).objects))
+    return _matching(incomplete, [f"{key}:{access}" for key in found for access in ("read", "write", "read-write")])
+
+
 def objects(incomplete: str) -> list[str]:
     """`INSTANCE.OBJECT`, the objects of the clear instance, and the kinds that can be addressed."""
     from orchestra.cli.targets import ADDRESS_LABELS
@@ -70,6 +95,21 @@ def files_and_processes(incomplete: str) -> list[str]:
     """Files, and the processes of the clear instance; for `up FILE PROCESS…`."""
     names = _from_state(lambda state: sorted(state.names_in(state.choose(None)).processes))
     return [*files(incomplete), *_matching(incomplete, names)]
+
+
+def _processes(state: State, incomplete: str) -> list[str]:
+    """Replicas are offered only once the process is written out: a list of hundreds helps nobody."""
+    found = [name for name, instance in state.instances.items() if instance.live]
+    with suppress(OrchestraError):
+        found += sorted(state.names_in(state.choose(None)).processes)
+    for name, instance in state.instances.items():
+        if not instance.live:
+            continue
+        for process, replicas in state.replicas(instance.row.run).items():
+            found.append(f"{name}.{process}")
+            if replicas > 1 and incomplete.startswith(f"{name}.{process}."):
+                found += [f"{name}.{process}.{number}" for number in range(1, replicas + 1)]
+    return found
 
 
 def _names(state: State, incomplete: str, *, objects_only: bool) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from orchestra.objects import ref_of
 from orchestra.statedir import StateDir
 from orchestra.views.summary import Ending
 
+_SIGNALS = frozenset(item.name for item in signal.Signals)
 _STOPS = ("process.stopping", "process.killed")
 
 
@@ -45,6 +47,21 @@ def ending_of(places: StateDir, run: str, told: Mapping[str, Any] | None, *, now
         left=_left(objects, told),
         diagnosis=_diagnosis(places, run),
     )
+
+
+def exit_code_of(places: StateDir, run: str, process: str) -> int | None:
+    """Return the exit code of a process, 128 + n for a signal; of several replicas the first that is not 0.
+
+    None when it never ran, or nothing is on record.
+    """
+    try:
+        with Ledger.open(places.ledger, create=False) as ledger:
+            rows = [row for row in ledger.processes(run) if row.process == process]
+    except OrchestraError:
+        return None
+    codes = [128 + signal.Signals[row.signal] if row.signal in _SIGNALS else row.exit_code for row in rows]
+    known = [code for code in codes if code is not None]
+    return next((code for code in known if code), known[0] if known else None)
 
 
 def _failures(told: Mapping[str, Any] | None) -> list[dict[str, Any]]:

@@ -36,6 +36,18 @@ InstanceArgument = Annotated[
         autocompletion=complete.instances_and_files,
     ),
 ]
+ProcessArguments = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="TARGET…",
+        help="Processes or replicas: NAME, INSTANCE.NAME, INSTANCE.NAME.REPLICA; INSTANCE means all.",
+        show_default=False,
+        autocompletion=complete.processes,
+    ),
+]
+PatienceOption = Annotated[
+    str | None, typer.Option("--timeout", metavar="T", help="Do not wait for it longer than that: 5, 500ms, 1m.")
+]
 FileArgument = Annotated[
     str | None,
     typer.Argument(

@@ -23,6 +23,11 @@ def parse_duration(text: str, option: str) -> float:
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
+def parse_optional_duration(text: str | None, option: str) -> float | None:
+    """Return seconds, None when the option was not given. Raises UsageError."""
+    return None if text is None else parse_duration(text, option)
+
+
 def parse_settings(words: Sequence[str], option: str = "--set") -> dict[str, str]:
     """Return `V=X` words as a mapping; the value may be empty or hold further `=`. Raises UsageError."""
     found: dict[str, str] = {}
@@ -37,11 +42,11 @@ def parse_settings(words: Sequence[str], option: str = "--set") -> dict[str, str
     return found
 
 
-def parse_scale(words: Sequence[str]) -> dict[str, int]:
+def parse_scale(words: Sequence[str], option: str = "--scale") -> dict[str, int]:
     """Return `P=N` words as numbers of replicas. Raises UsageError."""
     found: dict[str, int] = {}
-    for name, value in parse_settings(words, "--scale").items():
+    for name, value in parse_settings(words, option).items():
         if not (value.isascii() and value.isdigit()):
-            raise UsageError(f"--scale: `{value}` is no number of replicas", hint=f"Write --scale {name}=3.")
+            raise UsageError(f"{option}: `{value}` is no number of replicas", hint=f"Write {option} {name}=3.")
         found[name] = int(value)
     return found

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from orchestra.supervisor.events import Timer
-from orchestra.supervisor.states import Who
+from orchestra.supervisor.states import Replica, Who
 
 
 class Spawn(NamedTuple):
@@ -64,9 +64,10 @@ class Record(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """A replica is no longer part of the run: its row stays on record, `ps` does not show it."""
+    """A replica is no longer part of the run: its row stays on record as it was last, `ps` does not show it."""
 
     who: Who
+    replica: Replica
 
 
 class WatchReady(NamedTuple):

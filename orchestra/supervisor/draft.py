@@ -84,7 +84,7 @@ class Draft:
         self.parked[who.process] -= replica.parked
         self.condemned -= {who}
         self.changed.append(who.process)
-        self.commands.append(do.Drop(who))
+        self.commands.append(do.Drop(who, replica))
 
     def recount(self) -> None:
         """Count anew, after the graph was replaced."""
