@@ -100,11 +100,11 @@ class RealHost:
         parts = name.split(".")
         try:
             found = PathFinder.find_spec(parts[0], [folder]) or importlib.util.find_spec(parts[0])
-            for index in range(1, len(parts)):
+            for part in parts[1:]:
                 if found is None or found.submodule_search_locations is None:
                     return False
-                whole = ".".join(parts[: index + 1])
-                found = PathFinder.find_spec(whole, list(found.submodule_search_locations))
+                # By its last word: for a name with dots, Python would ask packages that were never imported.
+                found = PathFinder.find_spec(part, list(found.submodule_search_locations))
         except (ImportError, ValueError, OSError):
             return False
         return found is not None

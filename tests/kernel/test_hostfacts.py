@@ -72,3 +72,45 @@ def test_nothing_raises_for_what_is_no_path() -> None:
         assert not HOST.is_readable(path)
         assert HOST.ftok(path, 1) is None
     assert HOST.uid_of("a\0b") is None
+
+
+def test_accounts_agree_with_id() -> None:
+    for user in ("root", "nobody", 0):
+        account = HOST.account(user)
+        assert account is not None
+
+        def shown(option: str, login: str = account.login) -> str:
+            return subprocess.run(["id", option, login], capture_output=True, text=True, check=True).stdout
+
+        assert account.uid == int(shown("-u"))
+        assert account.gid == int(shown("-g"))
+        assert set(account.groups) == set(map(int, shown("-G").split()))
+        assert (
+            account.home
+            == subprocess.run(
+                ["getent", "passwd", account.login], capture_output=True, text=True, check=True
+            ).stdout.split(":")[5]
+        )
+
+
+def test_nobody_has_these_names() -> None:
+    assert HOST.account("no such user") is HOST.account(2**31 - 7) is HOST.account("a\0b") is None
+
+
+def test_who_we_are() -> None:
+    assert HOST.own_uid() == int(subprocess.run(["id", "-u"], capture_output=True, text=True, check=True).stdout)
+    assert HOST.own_gid() == int(subprocess.run(["id", "-g"], capture_output=True, text=True, check=True).stdout)
+
+
+def test_modules_are_found_and_not_imported(tmp_path: Path) -> None:
+    (tmp_path / "plain.py").write_text("raise SystemExit('imported')\n")
+    package = tmp_path / "package"
+    (package / "inner").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('imported')\n")
+    (package / "leaf.py").write_text("raise SystemExit('imported')\n")
+    (package / "inner" / "deep.py").write_text("")
+    folder = str(tmp_path)
+    for name in ("plain", "package", "package.leaf", "package.inner.deep", "json", "json.decoder", "sys", "pytest"):
+        assert HOST.module(name, folder), name
+    for name in ("none", "package.none", "plain.none", "package.leaf.none", "json.none", "sys.none"):
+        assert not HOST.module(name, folder), name

@@ -9,7 +9,8 @@ from orchestra.topology.codes import CODES
 
 CORPUS = Path(__file__).parent / "corpus"
 SHOWN = {code for path in CORPUS.rglob("*.txt") for code in re.findall(r"error\[(\w+)\]", path.read_text())}
-# No text file can show these: bytes, size and depth (test_composer), the host (test_rules), warnings (test_references, test_order).
+# No text file can show these: bytes, size and depth (test_composer), the host (test_rules), warnings (test_order and
+# test_references).
 ELSEWHERE = {"not_utf8", "too_large", "too_deep", "no_dev_shm", "unknown_variable", "unused", "one_sided", "endless"}
 
 

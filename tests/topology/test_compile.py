@@ -9,7 +9,7 @@ import pytest
 from orchestra.bindings import Placeholder
 from orchestra.errors import UsageError
 from orchestra.kinds import Access, Family, Fill, Kind, OnDown
-from orchestra.runplan import Dependency, ObjectPlan, RunPlan, Use
+from orchestra.runplan import Dependency, LogPlan, ObjectPlan, RunPlan, Use
 from orchestra.topology.compile import compile_plan
 from orchestra.topology.processplans import absolute
 from tests.support.hosts import FakeHost
@@ -156,3 +156,56 @@ def test_the_callers_environment_without_what_is_ours() -> None:
 def test_a_plan_survives_its_journey() -> None:
     plan = plan_of(THREE)
     assert RunPlan.from_json(plan.to_json()) == plan
+
+
+def test_settings_of_the_whole_run() -> None:
+    plan = plan_of("isolation: private\nundeclared: fail\nlog: {rotate: {size: 1KiB, keep: 2}, raw: true}\n")
+    assert (plan.isolation, plan.undeclared, plan.log) == ("private", "fail", LogPlan(1024, 2, raw=True))
+    plan = plan_of("name: x\n")
+    assert (plan.isolation, plan.undeclared, plan.log) == ("host", "report", LogPlan())
+    assert plan_of("log: {raw: true}\n").log == LogPlan(raw=True)
+    assert plan_of("log: {rotate: {size: 1KiB}}\n").log == LogPlan(1024)
+
+
+def test_isolation_may_be_chosen() -> None:
+    assert plan_of("isolation: private\n", isolation="host").isolation == "host"
+    assert plan_of("name: x\n", isolation="private").isolation == "private"
+    with pytest.raises(UsageError, match="there is no isolation `sealed`"):
+        plan_of("name: x\n", isolation="sealed")
+    external = "pipes: {p: {family: fifo, path: ./p, external: true}}\n"
+    assert plan_of(external, isolation="private").isolation == "private"
+    with pytest.raises(UsageError, match="cannot reach `q`, which is external"):
+        plan_of(external + "queues: {q: {name: /q, external: true}}\n", isolation="private")
+
+
+def test_an_object_that_a_process_makes_has_the_shape_that_the_file_gives() -> None:
+    item = object_of("queues: {q: {name: /q, made_by: a, mode: 0o640}}\nprocesses: {a: {command: [x]}}\n")
+    assert (item.made_by, item.mode, item.max_messages, item.external) == ("a", 0o640, None, False)
+
+
+def test_huge_pages_and_locked_memory() -> None:
+    item = object_of("segments: {s: {family: memfd, size: 4MiB, huge_pages: 2MiB, lock: true}}\n")
+    assert (item.huge_pages, item.lock) == (2**21, True)
+    item = object_of("segments: {s: {size: 1}}\n")
+    assert (item.huge_pages, item.lock) == (None, False)
+
+
+SELECTED = """queues: {made: {name: /m, made_by: maker}, awaited: , other: , watched: }
+processes:
+  other: {command: [x], uses: [other]}
+  maker: {command: [x], autostart: false, uses: [made]}
+  reader: {command: [x]}
+  user: {command: [x], uses: [made], wait_for: {awaited: {messages: 0}, reader: {blocked_on: watched}}}
+"""
+
+
+def test_a_selection_brings_along_all_that_it_waits_for() -> None:
+    plan = plan_of(SELECTED, only=["user"])
+    assert [process.name for process in plan.processes] == ["maker", "reader", "user"]
+    assert all(process.autostart for process in plan.processes)
+    assert [item.key for item in plan.objects] == ["made", "awaited", "watched"]
+
+
+def test_a_maker_cannot_be_scaled() -> None:
+    with pytest.raises(UsageError, match="it makes `made`"):
+        plan_of(SELECTED, scale={"maker": 2})

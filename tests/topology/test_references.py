@@ -2,35 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from orchestra.errors import Problem
-from orchestra.topology.order import find_cycles
 from tests.support.topologies import load_text, problems_of
-
-
-@pytest.mark.parametrize(
-    ("graph", "cycles"),
-    [
-        ({}, []),
-        ({"a": ["b"], "b": []}, []),
-        ({"a": ["a"]}, [["a"]]),
-        ({"a": ["b"], "b": ["a"]}, [["a", "b"]]),
-        ({"x": ["a"], "a": ["b"], "b": ["c"], "c": ["a"]}, [["a", "b", "c"]]),
-        ({"b": ["a"], "a": ["b"]}, [["b", "a"]]),
-        ({"a": ["b", "c"], "b": ["d"], "c": ["d"], "d": []}, []),
-        ({"a": ["b"], "b": ["a"], "c": ["d"], "d": ["c"]}, [["a", "b"], ["c", "d"]]),
-        ({"a": ["b", "c"], "b": ["a"], "c": ["a"]}, [["a", "b"]]),
-    ],
-)
-def test_cycles(graph: dict[str, list[str]], cycles: list[list[str]]) -> None:
-    assert find_cycles(graph) == cycles
-
-
-def test_a_long_chain_is_no_problem_for_the_stack() -> None:
-    graph = {f"n{n}": [f"n{n + 1}"] for n in range(50_000)}
-    graph["n50000"] = ["n0"]
-    assert [len(cycle) for cycle in find_cycles(graph)] == [50_001]
 
 
 def warnings(uses: str, queue: str = "{}") -> list[str]:

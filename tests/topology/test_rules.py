@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from orchestra.errors import TopologyError
 from orchestra.kernel.hostfacts import RealHost
 from orchestra.kinds import KernelLimits
 from orchestra.topology.limits import queue_bytes
@@ -147,8 +148,6 @@ def test_dev_shm() -> None:
 
 def test_a_file_with_errors_is_checked_against_the_host_in_the_same_pass() -> None:
     text = "version: 1\nqueues: {a: {max_messages: 11}, b: {mode: 600}}\nprocesses: {p: {command: [dog], uses: [c]}}\n"
-    from orchestra.errors import TopologyError
-
     with pytest.raises(TopologyError) as caught:
         load_checked(
             "orchestra.yaml",
@@ -164,3 +163,81 @@ def test_a_file_with_errors_is_checked_against_the_host_in_the_same_pass() -> No
 def test_the_real_host_runs_a_shell() -> None:
     loaded = load_text("version: 1\n" + one("[sh]"), environment={"PATH": "/usr/bin:/bin"})
     assert check(loaded, KernelLimits(), RealHost()) == []
+
+
+MODULES = {"/w/m.py": b"", "/w/p/__init__.py": b"", "/w/p/q.py": b""}
+
+
+def function(name: str, rest: str = "") -> str:
+    return f'processes: {{a: {{function: "{name}:f"{rest}}}}}\n'
+
+
+def test_modules_of_functions() -> None:
+    host = FakeHost(files={**BIN, **MODULES}, executable=set(BIN), modules={"installed"})
+    for name in ("m", "p", "p.q", "installed"):
+        assert codes(function(name), host) == []
+    for name in ("n", "p.n", "m.n"):
+        assert codes(function(name), host) == ["module processes.a.function"]
+    assert codes(function("n", ", python: /bin/cat"), host) == []  # what another interpreter finds, it alone knows
+    assert codes(function("n", ", python: /bin/none"), host) == ["executable processes.a.python"]
+    assert codes(function("n", ", environment: {PYTHONPATH: /lib}"), host) == []
+
+
+def test_a_module_may_be_built() -> None:
+    text = 'processes:\n  cc: {command: [cat]}\n  a: {function: "n:f", depends_on: {cc: completed}}\n'
+    assert codes(text) == []
+
+
+def test_programs_of_ready_and_stop() -> None:
+    assert codes(one("[cat]", ", ready: {exec: [./tool]}, stop: {command: [cat]}")) == []
+    assert codes(one("[cat]", ", ready: {exec: [./no]}, stop: {command: [no]}")) == [
+        "executable processes.a.ready.exec.0",
+        "executable processes.a.stop.command.0",
+    ]
+
+
+def test_a_path_out_of_a_file_of_variables() -> None:
+    host = FakeHost(files={**BIN, "/w/e": b"PATH=/w\n"}, executable=set(BIN))
+    assert codes(one("[tool]", ", env_file: e"), host) == []
+    assert codes(one("[tool]", ", env_file: e, environment: {PATH: /bin}"), host) == [
+        "executable processes.a.command.0"
+    ]
+
+
+def test_one_file_of_variables_is_reported_once() -> None:
+    host = FakeHost(files={**BIN, "/w/e": b"A\n"}, executable=set(BIN))
+    text = "processes:\n  a: {command: [cat], env_file: e}\n  b: {command: [cat], env_file: [./e]}\n"
+    loaded = load_text("version: 1\n" + text, environment={"PATH": "/bin"})
+    found = check(loaded, USUAL_LIMITS, host)
+    assert [(item.file, item.line, item.column, item.excerpt) for item in found] == [("/w/e", 1, 1, "A")]
+
+
+def test_input_that_is_made_first() -> None:
+    text = "processes:\n  cc: {command: [cat]}\n  a: {command: [cat], stdin: {file: new}, depends_on: {cc: %s}}\n"
+    assert codes(text % "completed") == []
+    assert codes(text % "ready") == ["unreadable processes.a.stdin.file"]
+    assert codes(one("[cat]", ", stdin: {file: '${replica}.txt'}")) == []
+    assert codes(one("[cat]", ", stdin: {file: tool}")) == []
+
+
+def test_paths_of_sockets() -> None:
+    assert codes(one("[cat]", f", ready: {{unix: /{'s' * 106}}}")) == []
+    assert codes(one("[cat]", f", ready: {{unix: /{'s' * 107}}}")) == ["out_of_range processes.a.ready.unix"]
+    assert codes(one("[cat]", f", ready: {{unix: '/{'s' * 107}${{replica}}'}}")) == []
+
+
+def test_limits_of_a_namespace_of_its_own() -> None:
+    text = "version: 1\nqueues: {q: {max_messages: 99, message_size: 9}}\n"
+
+    def load_as(isolation: str | None, more: str = "") -> None:
+        read = reader("orchestra.yaml", text + more, {})
+        load_checked(
+            "orchestra.yaml", environment={}, cwd="/w", limits=lambda: USUAL_LIMITS, host=FakeHost(), read=read,
+            isolation=isolation,
+        )  # fmt: skip
+
+    load_as("private")
+    load_as(None, "isolation: private\n")
+    for isolation, more in ((None, ""), ("host", "isolation: private\n")):
+        with pytest.raises(TopologyError):
+            load_as(isolation, more)
