@@ -32,8 +32,14 @@ def _removals(connection: sqlite3.Connection) -> None:
     )
 
 
+def _boxes(connection: sqlite3.Connection) -> None:
+    """Who holds the private namespace of a run."""
+    connection.execute("ALTER TABLE runs ADD COLUMN box_pid INTEGER")
+    connection.execute("ALTER TABLE runs ADD COLUMN box_start INTEGER")
+
+
 # Step n brings version n - 1 to version n. Executed inside one transaction.
-STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _removals)
+STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _removals, _boxes)
 VERSION = len(STEPS)
 
 

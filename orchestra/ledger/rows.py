@@ -63,6 +63,8 @@ class RunRow(NamedTuple):
     detached: bool = False
     leak: bool = False
     finished: bool = False  # on_down was applied: nothing more to do
+    box_pid: int | None = None  # the process that holds the private namespace of an isolated run
+    box_start: int | None = None
 
 
 class ProcessRow(NamedTuple):

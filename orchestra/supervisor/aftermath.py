@@ -24,7 +24,7 @@ from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import RUNNING_STATES, RunRow
 from orchestra.logs.encode import event_record
 from orchestra.logs.sink import append_records
-from orchestra.supervisor import teardown
+from orchestra.supervisor import box, teardown
 from orchestra.supervisor.states import FINAL
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
@@ -57,11 +57,26 @@ def finish(ledger: Ledger, run: RunRow, *, leak: bool = False, say: teardown.Say
         run = run._replace(state="crashed")
     tell = partial(say or _append_to(run.log), run=run.run)
     ended, stuck = _end_survivors(ledger, run, tell) if run.boot_id == boot_id() else ([], [])
-    failed = run.state in ("failed", "crashed")
-    result = teardown.apply_on_down(ledger, run.run, failed=failed, leak=leak or run.leak, say=tell)
+    result = _tear_down(ledger, run, leak=leak or run.leak, say=tell)
     if result.finished and not stuck:
         ledger.update_run(run.run, finished=True)
+    box.release(ledger, run)
     return Finished(ended, stuck, result)
+
+
+def _tear_down(ledger: Ledger, run: RunRow, *, leak: bool, say: teardown.Say) -> teardown.Result:
+    """Do what `on_down` says, where the objects are: an isolated run has a namespace of its own."""
+    failed = run.state in ("failed", "crashed")
+    if box.of(run) is None:
+        for row in box.settle_ended(ledger, run):
+            say("object.gone", **teardown.describe(row))
+        return teardown.apply_on_down(ledger, run.run, failed=failed, leak=leak, say=say)
+
+    def inside() -> teardown.Result:
+        with Ledger.open(ledger.path) as own:  # a connection must not cross a fork
+            return teardown.apply_on_down(own, run.run, failed=failed, leak=leak, say=say)
+
+    return box.within(run, inside)
 
 
 def _append_to(log: str) -> teardown.Say:

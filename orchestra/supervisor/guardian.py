@@ -28,7 +28,7 @@ from orchestra.logs.encode import GUARDIAN, event_record, how_it_ended
 from orchestra.logs.sink import append_records
 from orchestra.runplan import RunPlan
 from orchestra.statedir import StateDir, new_token, take_lock
-from orchestra.supervisor import aftermath
+from orchestra.supervisor import aftermath, box
 from orchestra.supervisor.channel import Channel
 from orchestra.supervisor.loop import Job, supervise
 from orchestra.supervisor.signals import STOP_SIGNALS, signal_name
@@ -126,12 +126,23 @@ def _accept(order: dict[str, Any], channel: Channel) -> tuple[Job, int]:
         _write_private(folder / "plan.json", json.dumps(order["plan"], indent=1))
         row = _row(plan, run, places, order)
         ledger.begin_run(row)
+        if plan.isolation == "private":
+            row = _isolate(ledger, row, plan, places)
     channel.send({"event": "accepted", "run": run, "log": row.log})
     job = Job(
         row, plan, places, row.detached, row.leak, hold=bool(order.get("hold")), wait=bool(order.get("wait")),
         recreate=bool(order.get("recreate")), stdin=channel.descriptors.pop(0) if channel.descriptors else None,
     )  # fmt: skip
     return job, lock
+
+
+def _isolate(ledger: Ledger, row: RunRow, plan: RunPlan, places: StateDir) -> RunRow:
+    """Return the row of a run that has a private namespace now. Raises OrchestraError; then the run has failed."""
+    try:
+        return box.prepare(ledger, row, plan, places)
+    except OrchestraError as err:
+        ledger.update_run(row.run, state="failed", ended_at=time.time(), exit_code=err.exit_code, finished=True)
+        raise
 
 
 def _row(plan: RunPlan, run: str, places: StateDir, order: dict[str, Any]) -> RunRow:
@@ -201,8 +212,10 @@ def _guard(job: Job, channel: Channel) -> int:
     found = os.waitid(os.P_PID, supervisor, os.WEXITED)
     assert found is not None
     in_order = bool(os.read(will, 1))
-    killed = end_descendants(PATIENCE)
+    spared = frozenset() if job.run.box_pid is None else frozenset({job.run.box_pid})
+    killed = end_descendants(PATIENCE, spared)
     if in_order:
+        _leave_box(job)
         return found.si_status
     by_signal = None if found.si_code == os.CLD_EXITED else signal_name(found.si_status)
     code = found.si_status if by_signal is None else None
@@ -216,9 +229,17 @@ def _guard(job: Job, channel: Channel) -> int:
     return 1
 
 
+def _leave_box(job: Job) -> None:
+    """End the private namespace of a run that is finished, unless it holds what was kept."""
+    if job.run.box_pid is not None:
+        with contextlib.suppress(LedgerError), Ledger.open(job.places.ledger) as ledger:
+            box.release(ledger, job.run)
+
+
 def _be_supervisor(job: Job, channel: Channel, guardian: int, testament: int) -> NoReturn:
     code = 1
     try:
+        box.enter(job.run)
         code = supervise(job, channel, guardian)
         _seal(testament)
     except OrchestraError as err:  # before the first object: ledger or log cannot be opened
@@ -248,8 +269,10 @@ def _forwarder(supervisor: int) -> Any:
     return forward
 
 
-def end_descendants(patience: float) -> list[tuple[int, str]]:
+def end_descendants(patience: float, spared: frozenset[int] = frozenset()) -> list[tuple[int, str]]:
     """SIGKILL and reap everything below this process, which is a subreaper; return (pid, command) of each.
+
+    Children in `spared` live on.
 
     Only direct children are signalled: until we reap one its number is its own, and what it leaves behind becomes a
     direct child before we learn of its end. Processes that SIGKILL cannot end are given up after `patience` seconds.
@@ -258,7 +281,7 @@ def end_descendants(patience: float) -> list[tuple[int, str]]:
     deadline = time.monotonic() + patience
     while True:
         _reap()
-        alive = children(os.getpid())
+        alive = [pid for pid in children(os.getpid()) if pid not in spared]
         if not alive or time.monotonic() > deadline:
             return list(killed.items())
         poll = select.poll()
