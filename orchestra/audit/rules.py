@@ -75,7 +75,7 @@ class Match(NamedTuple):
 
 
 class Rules:
-    """All rules, sorted by kind."""
+    """All rules, sorted by kind. `together`: kinds of which some are removed all or none."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.all = tuple(rules)
@@ -85,6 +85,7 @@ class Rules:
                 family, _, kind = word.partition("-")
                 self._of_kind.setdefault((Family(family), Kind(kind)), []).append(rule)
         self._names = {kind: _any_name(rules) for kind, rules in self._of_kind.items()}
+        self.together = frozenset(kind for kind, some in self._of_kind.items() if any(one.together for one in some))
         self._keys = frozenset(rule.key for rule in self.all)
         self._numbered: dict[Any, Match | None] = {}
 
@@ -102,7 +103,7 @@ class Rules:
     def _by_shape(self, seen: Seen, owner: str) -> Match | None:
         """System V objects have no names, so many look the same to every rule."""
         shape = (
-            seen.kind, seen.uid, seen.size, seen.mode, seen.members, bool(seen.key),
+            seen.kind, owner, seen.size, seen.mode, seen.members, bool(seen.key),
             seen.key if seen.key in self._keys else None,
         )  # fmt: skip
         if shape not in self._numbered:

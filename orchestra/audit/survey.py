@@ -236,7 +236,9 @@ class _Sky:
             return
         unlinked = found is None or found.st_nlink == 0
         if unlinked or not listed:
-            name = sight.name.removesuffix(" (deleted)") if unlinked else sight.name
+            name: str | None = sight.name.removesuffix(" (deleted)") if unlinked else sight.name
+            if kind is Kind.SEMAPHORE and traces.is_temporary(sight.name):
+                name = None  # only its maker holds it, whose maps show a name that it had for a moment
             yield inventory.sighted(family, kind, name, inode, found), unlinked
 
     # Judging
@@ -244,7 +246,9 @@ class _Sky:
     def _judged(self, seen: Seen, place: Place) -> Judged:
         held, complete = self._held(seen, place)
         if held:
-            return Judged(Found(seen, True, complete), Reason.MARKED if seen.marked else Reason.HELD, place)
+            match = self.match(seen) if (seen.family, seen.kind) in self.rules.together else None
+            found = Found(seen, True, complete, match=match)
+            return Judged(found, Reason.MARKED if seen.marked else Reason.HELD, place)
         match = self.match(seen)
         if match is None and seen.id is None:  # the many: nothing tells anything about them
             return Judged(Found(seen, False, complete), self._no_trace[complete], place)
@@ -261,7 +265,9 @@ class _Sky:
     def _held(self, seen: Seen, place: Place) -> tuple[bool, bool]:
         """Return whether it is held, and whether nobody else can hold it unseen."""
         if seen.id is None:
-            return (seen.dev, seen.ino) in self.traces.inodes, self._complete
+            # Nobody keeps anything from being lost by having a folder open: its files are judged for themselves.
+            unseen = not self._complete and seen.kind not in (Kind.FOLDER, Kind.OTHER)
+            return (seen.dev, seen.ino) in self.traces.inodes, not unseen
         attached = seen.attached
         if attached is not None:  # the kernel's own number says more than what we may read
             return attached > 0, True

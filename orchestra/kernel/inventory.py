@@ -268,9 +268,9 @@ def path_of(seen: Seen, place: Place) -> str:
     return f"{place.shm}/{nodes.SEMAPHORE_PREFIX if seen.kind is Kind.SEMAPHORE else ''}{name[1:]}"
 
 
-def sighted(family: Family, kind: Kind, name: str, inode: tuple[int, int], found: os.stat_result | None) -> Seen:
+def sighted(family: Family, kind: Kind, name: str | None, inode: tuple[int, int], found: os.stat_result | None) -> Seen:
     """Return what is known through its holders only. Without `found` its owner, mode and times are not known."""
-    if family is Family.POSIX:
+    if family is Family.POSIX and name is not None:
         name = "/" + name.rpartition("/")[2]
         if kind is Kind.SEMAPHORE:
             name = "/" + name[1:].removeprefix(nodes.SEMAPHORE_PREFIX)

@@ -24,6 +24,7 @@ _X86_64_CALLS = {69: Kind.QUEUE, 70: Kind.QUEUE, 65: Kind.SEMAPHORE, 220: Kind.S
 _BLOCKING = _X86_64_CALLS if os.uname().machine == "x86_64" else _GENERIC_CALLS
 _BLOCKING_BYTES = {str(number).encode(): kind for number, kind in _BLOCKING.items()}
 _SYSV_PATH = re.compile(rb"/SYSV([0-9a-f]{8})( \(deleted\))?\n?")
+_TEMPORARY = re.compile(r".*/sem\.[A-Za-z0-9]{6}( \(deleted\))?", re.DOTALL)
 _CHUNK = 1 << 17
 # Links of descriptors that lead to no object of ours; asking for their inode would cost most of the pass.
 _DULL = ("/dev/null", "/dev/pts/", "/dev/tty", "/dev/urandom", "/proc/", "/sys/")
@@ -206,8 +207,14 @@ class _Pass:
         holders = self.found.inodes.setdefault(inode, [])
         if (pid, how) not in holders[-2:]:
             holders.append((pid, how))
-        if inode not in self.found.sights:
+        known = self.found.sights.get(inode)
+        if known is None or is_temporary(known.name):
             self.found.sights[inode] = Sight(pid, name, path)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether this may be how glibc called a semaphore while it was made: its maker's maps show that for good."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def _lines_with(data: bytes, part: bytes) -> Iterator[list[bytes]]:

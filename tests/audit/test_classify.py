@@ -5,12 +5,28 @@ from typing import Any
 
 import pytest
 
-from orchestra.audit.classify import Classified, Facts, Standing, Verdict, classify, held, standing
+from orchestra.audit.attribute import Clue, Life, Makers
+from orchestra.audit.classify import (
+    Classified,
+    Facts,
+    Found,
+    Reason,
+    Standing,
+    Verdict,
+    classify,
+    classify_found,
+    held,
+    reason_for,
+    standing,
+)
+from orchestra.audit.rules import Match, rule
+from orchestra.kernel.census import Process
 from orchestra.kinds import OBJECT_KINDS, Family, Holder, Holders, Identity, Kind, ObjectRef, OnDown, Stat
 from orchestra.ledger.rows import RUN_STATES, ObjectState
 from orchestra.objects.entitlement import Decision, Ruling
 from orchestra.objects.names import NAMELESS_FAMILIES
 from tests.support.rows import object_row, run_row
+from tests.support.seen import file_seen, segment_seen
 
 NOBODY = Holders(())
 SOMEBODY = Holders((Holder(12, "python3", "mapped"),))
@@ -251,3 +267,107 @@ def test_only_leaked_and_kept_objects_of_ours_without_holders_are_ever_removable
             assert holders is not SOMEBODY
             assert where not in (Standing.LIVE, Standing.WAITING) or state is ObjectState.KEPT
             assert held(facts(holders=holders, stat=seen)) == ""
+
+
+# What is not on our record
+
+
+GONE = Makers((Clue("created it", 101, Life.GONE),))
+LIVING = Makers((Clue("created it", 100, Life.ALIVE, "maker"),))
+UNPROVEN_MAKER = Makers((Clue("created it", 0, Life.UNPROVEN),))
+USER = Process(7, "postgres", 1, 1.0)
+
+
+def match(**changes: Any) -> Match:
+    item = {"id": "x", "software": "X", "kinds": [], "name": ".+", "danger": "it broke", "remove": True}
+    return Match(rule({**item, **changes}))
+
+
+def found(**changes: Any) -> Found:
+    """A file of somebody, unheld, with everybody looked into."""
+    return Found(file_seen(), held=False, complete=True)._replace(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "verdict"),
+    [
+        ({"unlinked": True, "held": True}, Reason.UNLINKED, "deleted"),
+        ({"held": True, "seen": segment_seen(mode=0o1600, nattch=1)}, Reason.MARKED, "deleted"),
+        ({"held": True, "makers": GONE}, Reason.HELD, "foreign"),
+        ({"makers": LIVING}, Reason.MAKER_LIVES, "foreign"),
+        ({"makers": LIVING, "complete": False}, Reason.MAKER_LIVES, "foreign"),
+        ({"makers": GONE, "match": match(unheld="normal", why="so")}, Reason.NORMAL, "foreign"),
+        ({"makers": GONE, "match": match(), "users": (USER,)}, Reason.USERS_LIVE, "foreign"),
+        ({"makers": GONE, "complete": False}, Reason.UNSEEN, "unknown"),
+        ({"users_gone": True, "match": match(), "complete": False}, Reason.UNSEEN, "unknown"),
+        ({"makers": GONE}, Reason.MAKER_GONE, "orphan"),
+        ({"users_gone": True, "match": match()}, Reason.USERS_GONE, "orphan"),
+        ({"users_gone": True, "match": match(), "makers": UNPROVEN_MAKER}, Reason.NO_TRACE, "unknown"),
+        ({"makers": UNPROVEN_MAKER}, Reason.NO_TRACE, "unknown"),
+        ({"makers": Makers((*GONE.clues, *UNPROVEN_MAKER.clues))}, Reason.NO_TRACE, "unknown"),
+        ({}, Reason.NO_TRACE, "unknown"),
+    ],
+)
+def test_verdicts_in_their_order(changes: dict[str, Any], reason: Reason, verdict: str) -> None:
+    one = found(**changes)
+    assert reason_for(one) is reason
+    judged = classify_found(one, reason, NOBODY)
+    assert judged.verdict == verdict
+    assert judged.evidence
+    assert judged.intended is None
+
+
+def test_only_an_orphan_that_a_rule_allows_is_removable() -> None:
+    """Every combination of what can be known."""
+    for held_, complete, makers, matched, users, gone, unlinked in itertools.product(
+        [False, True], [False, True], [Makers(), GONE, LIVING, UNPROVEN_MAKER],
+        [None, match(), match(remove=False, instead="ask"), match(unheld="normal", why="so")],
+        [(), (USER,)], [False, True], [False, True],
+    ):  # fmt: skip
+        one = Found(file_seen(), held_, complete, makers, matched, users, gone, unlinked)
+        reason = reason_for(one)
+        judged = classify_found(one, reason, NOBODY)
+        if judged.removable:
+            assert judged.verdict is Verdict.ORPHAN
+            assert (held_, complete, users, unlinked) == (False, True, (), False)
+            assert makers is GONE or (gone and makers == Makers())
+            assert matched is not None
+            assert (matched.rule.remove, matched.rule.normal) == (True, False)
+        elif judged.verdict is Verdict.ORPHAN:
+            assert judged.obstacle
+
+
+def test_why_an_orphan_stays() -> None:
+    orphan = found(makers=GONE)
+    assert "no rule says" in classify_found(orphan, Reason.MAKER_GONE, NOBODY).obstacle
+    told = orphan._replace(match=match(remove=False, instead="ask its owner"))
+    assert classify_found(told, Reason.MAKER_GONE, NOBODY).obstacle == "left to its owner: ask its owner"
+    allowed = orphan._replace(match=match())
+    judged = classify_found(allowed, Reason.MAKER_GONE, NOBODY)
+    assert (judged.removable, judged.obstacle, judged.danger) == (True, "", "it broke")
+    elsewhere = classify_found(allowed, Reason.MAKER_GONE, NOBODY, "it is in another namespace")
+    assert (elsewhere.removable, elsewhere.obstacle) == (False, "it is in another namespace")
+
+
+@pytest.mark.parametrize(
+    ("one", "reason", "holders", "words"),
+    [
+        (found(held=True), Reason.HELD, SOMEBODY, "held by 12 (python3)"),
+        (found(held=True), Reason.HELD, UNSEEN, "held by a process that cannot be seen"),
+        (
+            found(held=True, seen=segment_seen(nattch=2)), Reason.HELD, UNSEEN,
+            "attached 2 times by processes that cannot be seen",
+        ),
+        (found(unlinked=True, held=True), Reason.UNLINKED, SOMEBODY, "its name is gone and it ends with its last"),
+        (found(makers=GONE), Reason.MAKER_GONE, NOBODY, "held by nobody; process 101, which created it, is gone"),
+        (found(makers=LIVING), Reason.MAKER_LIVES, NOBODY, "process 100 (maker), which created it, is alive"),
+        (found(complete=False), Reason.UNSEEN, UNSEEN, "no holder seen, though not every process could be looked into"),
+        (found(), Reason.NO_TRACE, NOBODY, "held by nobody; nothing tells who made it"),
+        (found(match=match(), users=(USER,)), Reason.USERS_LIVE, NOBODY, "a program of its family runs: 7 (postgres)"),
+        (found(match=match(unheld="normal", why="so it is")), Reason.NORMAL, NOBODY, "which is normal: so it is"),
+        (found(match=match()), Reason.USERS_GONE, NOBODY, "; its name is that of X"),
+        (found(match=match(name=None), makers=GONE), Reason.MAKER_GONE, NOBODY, "; it looks like that of X"),
+    ],
+)  # fmt: skip
+def test_evidence_in_words(one: Found, reason: Reason, holders: Holders, words: str) -> None:
+    assert words in classify_found(one, reason, holders).evidence
