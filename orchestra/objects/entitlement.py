@@ -6,6 +6,7 @@ Facts come in, a ruling with its reason goes out. The rule, by the state of the 
                key carries our nonce and its owner is us. A System V segment also tells who made it: its cpid must be
                the creator on record, and with it an explicit or private segment can be recognised, when size and time
                fit as well. An explicit POSIX queue, an explicit or private System V queue or set cannot: never removed.
+               Nor can what a program of the run was to make.
     LIVE, KEPT identity is on record. What the name, id or key leads to must be that very object; anything else is
                somebody's who came later, and is left alone.
     BORROWED   was there before us: never removed.
@@ -130,6 +131,9 @@ def _recorded(row: ObjectRow, seen: Sighting) -> Ruling:
 def _intended(row: ObjectRow, seen: Sighting) -> Ruling:
     if seen.stat is None:
         return Ruling(Decision.GONE, "it was announced and never made")
+    if MADE_BY in row.shape:
+        maker = f"{row.shape[MADE_BY]} of run {row.run}"
+        return Ruling(Decision.REFUSE, f"{maker} was to make it and was never seen to have done so")
     if row.family is Family.SYSV:
         return _intended_sysv(row, seen.stat)
     if not carries_nonce(row, seen.name):
@@ -163,6 +167,4 @@ def _intended_sysv(row: ObjectRow, stat: Stat) -> Ruling:
 
 
 def _interrupted(row: ObjectRow) -> str:
-    if MADE_BY in row.shape:
-        return f"{row.shape[MADE_BY]} of run {row.run} was to make one like it and was never seen to have done so"
     return f"run {row.run} was interrupted while making one like it"

@@ -19,6 +19,8 @@ READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 Callback = Callable[[], None]
 _LONGEST = 86400.0  # seconds of one wait: epoll_wait takes 32 bits of milliseconds, a grace may be longer
 
+_SLACK = 64  # timers that were replaced or cancelled and may stay in the heap
+
 
 def _nothing() -> None:
     """Do nothing."""
@@ -54,6 +56,9 @@ class Reactor:
         serial = next(self._serial)
         self._timers[name] = (serial, callback)
         heapq.heappush(self._heap, (time.monotonic() + seconds, serial, name))
+        if len(self._heap) > _SLACK + 2 * len(self._timers):  # a timer set anew a thousand times is still one timer
+            self._heap = [entry for entry in self._heap if self._is_current(entry)]
+            heapq.heapify(self._heap)
 
     def cancel(self, name: Hashable) -> None:
         """Forget a timer, if it runs."""

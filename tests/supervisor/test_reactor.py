@@ -131,3 +131,21 @@ def test_signals_arrive_by_number(reactor: Reactor) -> None:
         signal.set_wakeup_fd(-1)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_a_timer_that_is_set_anew_again_and_again_takes_no_more_room(reactor: Reactor) -> None:
+    calls: list[str] = []
+    reactor.after("other", 0.0, lambda: calls.append("other"))
+    for _ in range(10_000):
+        reactor.after("watchdog", 1000.0, lambda: calls.append("watchdog"))
+    assert len(reactor._heap) < 200
+    reactor.turn()
+    assert calls == ["other"]
+
+
+def test_a_wall_clock_that_is_set_back_moves_no_timer(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    reactor.after("soon", 0.01, lambda: calls.append(1))
+    monkeypatch.setattr(time, "time", lambda: -1e9)
+    reactor.turn()
+    assert calls == [1]
