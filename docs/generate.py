@@ -37,7 +37,8 @@ are not in these tables are errors; `x-…` keys are yours where the table has t
 # Sections in the order of a file; what is not named here follows by name.
 _ORDER = (
     "PosixQueue", "SysvQueue", "PosixSegment", "SysvSegment", "FileSegment", "MemfdSegment", "PosixSemaphore",
-    "SysvSemaphore", "AnonymousPipe", "Fifo", "Process", "Stop",
+    "SysvSemaphore", "AnonymousPipe", "Fifo", "Process", "Ready", "Waiting", "Bounds", "ValueBounds", "Dependency",
+    "Restart", "Stop", "Limit", "EachCpus", "StdinFile", "Log", "Rotate",
 )  # fmt: skip
 _FILLED_IN = r"\$\{"  # the pattern that lets a placeholder stand for a number or a word
 
@@ -80,7 +81,7 @@ def _help_block(arguments: list[str]) -> str:
 
 def events_page() -> str:
     """Every event with its level, words and fields."""
-    from orchestra.logs.catalogue import markdown
+    from orchestra.logs.fields import markdown
 
     return f"{NOTE}# Events\n\n{EVENTS_INTRO}\n\n{markdown()}"
 
@@ -163,6 +164,8 @@ def _default(key: str, item: dict[str, Any]) -> str:
         return ""
     if key == "mode":
         return f"`{item['default']:#o}`"
+    if isinstance(item["default"], dict):  # has a table of its own
+        return f"`{item['default']['policy']}`" if "policy" in item["default"] else ""
     return f"`{json.dumps(item['default']).strip(chr(34))}`"
 
 
@@ -176,7 +179,7 @@ def _value(item: dict[str, Any]) -> str:
     if "const" in item:
         return f"`{_plain(item['const'])}`"
     if "enum" in item:
-        return ", ".join(f"`{_plain(word)}`" for word in item["enum"])
+        return ", ".join(dict.fromkeys(f"`{_plain(word)}`" for word in item["enum"]))
     choices = [*item.get("anyOf", ()), *item.get("oneOf", ())]
     found = [word for choice in choices if choice.get("pattern") != _FILLED_IN and (word := _value(choice))]
     if found:

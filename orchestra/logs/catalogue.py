@@ -1,4 +1,5 @@
-"""Every event that orchestra itself logs: its id, level, words and fields. Pure data; the reference page is made of it.
+"""Every event that orchestra itself logs: its id, level, words and fields. Pure data; the reference page is made of it
+and of `fields`, which says what each field means.
 
 An id is stable: once published it keeps its meaning. The message is for people and may change.
 """
@@ -341,22 +342,3 @@ EVENTS: Final[Mapping[str, EventType]] = {
         {"reason": "string"},
     ),
 }
-
-
-def markdown() -> str:
-    """Return the reference of all events as a MyST page body: one section an event, in the order of the table."""
-    parts = []
-    for name, event in EVENTS.items():
-        rows = [_row(field, kind) for field, kind in event.fields.items()]
-        parts.append(
-            f"## `{name}`\n\n{event.about}\n\n"
-            f"- level: `{event.level}`\n- message: `{event.message}`\n\n"
-            + "\n".join(["| field | type | where |", "|---|---|---|", *rows])
-        )
-    return "\n\n".join(parts) + "\n"
-
-
-def _row(field: str, kind: str) -> str:
-    name = field.rstrip("?")
-    place = f"`{name}`" if name in TOP_FIELDS else f"`data.{name}`"
-    return f"| `{name}` | {kind}{', may be missing' if field.endswith('?') else ''} | {place} |"

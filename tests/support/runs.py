@@ -19,6 +19,7 @@ from orchestra.statedir import StateDir
 from orchestra.supervisor.channel import Channel
 from orchestra.supervisor.control import ControlClient
 from orchestra.supervisor.launch import start_guardian
+from tests.support.events import breaches
 
 PATIENCE = 30.0  # seconds any condition may take on a loaded machine
 
@@ -188,6 +189,8 @@ def running(home: Path, *processes: ProcessPlan, **options: Any) -> Iterator[Run
         yield run
     finally:
         run.finish()
+    if any(message["event"] == "accepted" for message in run.events):
+        assert not breaches(run.log())
 
 
 def is_alive(pid: int) -> bool:
