@@ -29,7 +29,6 @@ from orchestra.topology.fields import (
     FunctionName,
     Isolation,
     IsolationWord,
-    Mode,
     Nice,
     Output,
     OutputWord,
@@ -42,6 +41,7 @@ from orchestra.topology.fields import (
     SuccessItem,
     Text,
     Typed,
+    Umask,
     Undeclared,
     UndeclaredWord,
     Value,
@@ -190,12 +190,13 @@ class Process(Extensible):
     )
     user: Owner | None = Field(default=None, description="Whom it runs as: a name or a number.")
     group: Owner | None = Field(default=None, description="Its group; default: that of `user`.")
-    umask: Mode | None = Field(default=None, description="Permissions that new files do not get.")
+    umask: Umask | None = Field(default=None, description="Permissions that new files do not get.")
     nice: Nice | None = Field(default=None, description="Niceness, from -20 (most urgent) to 19.")
     scheduler: Scheduler | None = Field(default=None, description="Scheduling policy, sched(7).")
     cpu_affinity: AnyCpus | None = Field(default=None, description="Processors it may run on, or {each: …} a replica.")
     limits: Limits = Field(
-        default_factory=no_entries, description="Resource limits, setrlimit(2): a number, unlimited, or {soft, hard}."
+        default_factory=no_entries,
+        description="Resource limits as in setrlimit(2), such as nofile: a value, or {soft, hard}.",
     )
     isolation: IsolationWord = Field(
         default=Isolation.HOST, description="private: it reaches only objects that it inherits, or that are paths."

@@ -167,7 +167,7 @@ class Waiting(Closed):
 
     messages: AnyBounds | None = Field(default=None, description="Messages in a queue: a number, or {min, max}.")
     attached: AnyBounds | None = Field(
-        default=None, description="Attachments of a System V segment: a number, or {min, max}."
+        default=None, description="Attachments of a System V segment, or processes that have another one open."
     )
     value: AnyValueBounds | None = Field(
         default=None, description="Value of a semaphore: a number, or {min, max}; of a set {index, min, max}."

@@ -36,6 +36,7 @@ MODE = or_substitution(
     {"type": "string", "pattern": "^(0o)?(?=[0-7]{1,5}$)0*[0-7]{1,3}$"},
     examples=["0o600"],
 )
+UMASK: Schema = {**MODE, "examples": ["0o022"]}
 SIGNAL = or_substitution(
     {"type": "integer", "minimum": 1, "maximum": 64},
     {"type": "string", "pattern": "^(?i:SIG)?[A-Za-z0-9]+$"},

@@ -8,23 +8,41 @@ from collections.abc import Iterator
 import pytest
 from pydantic import BaseModel
 
+from orchestra.kinds import Access, OnDown
 from orchestra.topology import hints
+from orchestra.topology.fields import Condition, Isolation, Output, Policy, StdinWord
 from orchestra.topology.findings import keys_of
 from orchestra.topology.hints import bounded, nearest, nearest_help
 from orchestra.topology.model import Process, Topology
 from orchestra.topology.objectmodels import OBJECT_MODELS, Fill, Ftok
-from orchestra.topology.processmodels import Stop
+from orchestra.topology.processmodels import Bounds, Limit, Log, Ready, Restart, Rotate, Stop, ValueBounds, Waiting
 
-TABLES = {"top": hints.TOP, "process": hints.PROCESS, "stop": hints.STOP, **hints.OBJECT}
-MODELS: list[type[BaseModel]] = [Topology, Process, Stop, Fill, Ftok]
+PARTS: dict[str, tuple[dict[str, str], type[BaseModel]]] = {
+    "stop": (hints.STOP, Stop),
+    "ready": (hints.READY, Ready),
+    "restart": (hints.RESTART, Restart),
+    "wait_for": (hints.WAITING, Waiting),
+    "bounds": (hints.BOUNDS, Bounds),
+    "log": (hints.LOG, Log),
+}
+TABLES = {
+    "top": hints.TOP,
+    "process": hints.PROCESS,
+    "limits": hints.LIMITS,
+    **{name: table for name, (table, _) in PARTS.items()},
+    **hints.OBJECT,
+}
+MODELS: list[type[BaseModel]] = [Topology, Process, Fill, Ftok, Rotate, ValueBounds, Limit]
+MODELS += [model for _, model in PARTS.values()]
 MODELS += [model for models in OBJECT_MODELS.values() for model in models.values()]
 EVERY_KEY = {key for model in MODELS for key in keys_of(model)}
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_foreign_word_is_no_key_of_ours(table: str) -> None:
-    models: dict[str, list[type[BaseModel]]] = {"top": [Topology], "process": [Process], "stop": [Stop]}
-    ours = {key for model in models.get(table, []) for key in keys_of(model)}
+    models: dict[str, type[BaseModel]] = {"top": Topology, "process": Process}
+    models |= {name: model for name, (_, model) in PARTS.items()}
+    ours = set(keys_of(models[table])) if table in models else set()
     if table in OBJECT_MODELS:
         ours = set.intersection(*(set(keys_of(model)) for model in OBJECT_MODELS[table].values()))
     assert ours.isdisjoint(TABLES[table])
@@ -35,6 +53,15 @@ def test_a_hint_names_only_keys_that_exist(table: str) -> None:
     for word, text in TABLES[table].items():
         for key in re.findall(r"`([a-z_]+):", text):
             assert key in EVERY_KEY, f"{word}: {key}"
+
+
+def test_words_of_other_tools_lead_to_words_of_ours() -> None:
+    for table, words in (
+        (hints.POLICIES, Policy), (hints.CONDITIONS, Condition), (hints.OUTPUT, Output), (hints.STDIN, StdinWord),
+        (hints.ISOLATION, Isolation), (hints.ACCESS, Access), (hints.ON_DOWN, OnDown),
+    ):  # fmt: skip
+        assert set(table.values()) <= set(words)
+        assert set(words).isdisjoint(table)
 
 
 def test_nearest() -> None:

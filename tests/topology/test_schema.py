@@ -12,7 +12,17 @@ from pydantic import BaseModel
 from orchestra.topology.findings import keys_of
 from orchestra.topology.model import Process, Topology
 from orchestra.topology.objectmodels import OBJECT_MODELS, Fill, Ftok
-from orchestra.topology.processmodels import Stop
+from orchestra.topology.processmodels import (
+    Dependency,
+    Limit,
+    Log,
+    Ready,
+    Restart,
+    Rotate,
+    Stop,
+    ValueBounds,
+    Waiting,
+)
 from orchestra.topology.schema import json_schema, schema_text
 
 SCHEMA = json_schema()
@@ -30,7 +40,19 @@ def test_its_text_is_always_the_same() -> None:
 
 
 def test_every_key_is_described() -> None:
-    models: list[type[BaseModel]] = [Process, Stop, Fill, Ftok]
+    models: list[type[BaseModel]] = [
+        Process,
+        Stop,
+        Ready,
+        Waiting,
+        ValueBounds,
+        Restart,
+        Dependency,
+        Limit,
+        Log,
+        Rotate,
+    ]
+    models += [Fill, Ftok]
     models += [model for section in OBJECT_MODELS.values() for model in section.values()]
     for model in models:
         definition = SCHEMA["$defs"][model.__name__]
