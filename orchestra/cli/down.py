@@ -15,6 +15,7 @@ from orchestra.cli import complete
 from orchestra.cli.exits import ExitCode, tell
 from orchestra.cli.options import FileOption, NameOption
 from orchestra.cli.state import Instance, State, open_state
+from orchestra.cli.targets import is_file
 from orchestra.cli.values import parse_duration
 from orchestra.errors import Conflict, NotFound, OrchestraError
 from orchestra.ledger.rows import RunRow
@@ -71,6 +72,7 @@ def down(
     instance.
     """
     seconds = None if timeout is None else parse_duration(timeout, "--timeout")
+    _wait_until_on_record(name or instance)
     with open_state() as state:
         chosen = state.choose(instance, name=name, file=file)
         done = _end(state, chosen, leak=leak, timeout=seconds)
@@ -87,6 +89,18 @@ def down(
     )
     tell(summarise_down(ended, paint_for(sys.stderr)))
     return ExitCode.FAILED if ended.left or ended.stuck else ExitCode.OK
+
+
+def _wait_until_on_record(instance: str | None) -> None:
+    """Wait for the run of an instance that somebody has begun to start: it has the lock before it has a record."""
+    if instance is None or is_file(instance):
+        return
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        with open_state() as state:
+            if instance in state.instances or not is_locked(state.places.lock(instance)):
+                return
+        time.sleep(_PAUSE)
 
 
 def _end(state: State, chosen: Instance, *, leak: bool, timeout: float | None) -> _Done:
@@ -141,7 +155,8 @@ def _stop(state: State, row: RunRow, *, leak: bool, timeout: float | None) -> _D
             return None  # it was killed on the way: there is a run to finish
         else:
             row = state.ledger.newest_run(row.instance) or row  # of an earlier one the socket has the same path
-            return _Done(left=list(answer.get("objects_left", [])), runs=[row.run])
+            left = [item["pid"] for item in answer.get("processes_left", [])]
+            return _Done(left=list(answer.get("objects_left", [])), stuck=left, runs=[row.run])
     return None
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from orchestra.cli.options import (
     FileArgument,
@@ -18,10 +18,13 @@ from orchestra.cli.options import (
 )
 from orchestra.kinds import Access, Family, Kind
 from orchestra.runplan import ObjectPlan, RunPlan
-from orchestra.statedir import StateDir
+from orchestra.statedir import StateDir, is_locked
 from orchestra.views.ansi import paint_for, terminal_width
 from orchestra.views.answer import render_json
 from orchestra.views.table import Column, render_table
+
+if TYPE_CHECKING:
+    from orchestra.ledger.rows import RunRow
 
 EXAMPLES = """
 orchestra plan                               ./orchestra.yaml
@@ -67,13 +70,16 @@ def render_plan(plan: RunPlan, format_: Format, *, leak: bool = False) -> str:
 
     order = steps(plan, reused=_reused(plan), leak=leak)
     uses = list(_uses(plan))
+    live = _live(plan)
     if format_ is Format.JSON:
         content = [
             {"n": s.n, "action": s.action, "object": s.object, "process": s.process, "detail": s.detail} for s in order
         ]
-        return render_json("plan", {"instance": plan.instance, "steps": content, "uses": uses})
+        changes = None if live is None else [dict(change) for change in live[1]]
+        return render_json("plan", {"instance": plan.instance, "changes": changes, "steps": content, "uses": uses})
     width, paint = terminal_width(sys.stdout), paint_for(sys.stdout)
-    parts = [
+    parts = [] if live is None else [_changes(*live)]
+    parts += [
         render_table(
             [Column("step", right=True), Column("action"), Column("what"), Column("detail", shrink=True)],
             [(s.n, s.action, s.object or s.process, s.detail) for s in order],
@@ -91,6 +97,25 @@ def render_plan(plan: RunPlan, format_: Format, *, leak: bool = False) -> str:
             )
         )
     return "\n".join(parts)
+
+
+def _live(plan: RunPlan) -> tuple[RunRow, list[Mapping[str, Any]]] | None:
+    """Return the live run of this file and what `up -d` would change in it."""
+    places = StateDir.locate()
+    if not is_locked(places.lock(plan.instance)):
+        return None
+    from orchestra.cli.edited import difference
+
+    return difference(places, plan)
+
+
+def _changes(row: RunRow, changes: list[Mapping[str, Any]]) -> str:
+    from orchestra.cli.edited import lines
+
+    if not changes:
+        return f"{row.instance} is up, run {row.run}, and nothing differs. A new run would be:\n"
+    listed = "\n".join(lines(changes, paint_for(sys.stdout)))
+    return f"{row.instance} is up, run {row.run}; `up -d` would\n{listed}\n\nA new run would be:\n"
 
 
 def _reused(plan: RunPlan) -> list[str]:

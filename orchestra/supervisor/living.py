@@ -70,7 +70,7 @@ class LiveRun:
         """Take another plan of the same objects: replicas, environment."""
         sup = self._sup
         sup.plan = plan
-        sup.wires = wires(plan, sup.job.run.run, sup.things, stdin=sup.stdin)
+        sup.rewire()
         sup.make_room()
         with suppress(OSError):  # a full disk: `ps` then sorts as before
             _write(self._folder / "plan.json", plan)
@@ -99,7 +99,7 @@ class LiveRun:
             sup.books.change(topology=found.plan.topology)
         finally:
             sup.ledger.patience(sup.patience)
-            sup.wires = wires(sup.plan, sup.job.run.run, sup.things, stdin=sup.stdin)
+            sup.rewire()
             if sup.pipe_ends is not None:
                 sup.pipe_ends = sup.pipe_ends.renewed(sup.plan, sup.things, renewal.made)
             sup.make_room()

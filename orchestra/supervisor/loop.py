@@ -14,8 +14,9 @@ from functools import partial
 from typing import Any
 
 from orchestra.errors import LedgerError, OrchestraError, StateError
+from orchestra.kernel.locked import LockedSegments
 from orchestra.kernel.process import set_comm, set_subreaper, start_time
-from orchestra.kinds import Family
+from orchestra.kinds import Access, Family
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import ObjectState, RunRow
 from orchestra.logs.encode import event_record
@@ -39,7 +40,7 @@ from orchestra.supervisor.requests import Requests
 from orchestra.supervisor.signals import STOP_SIGNALS, signal_name
 from orchestra.supervisor.states import FINAL, Phase, Replica, RunPhase, RunState, Who
 from orchestra.supervisor.watchers import Watchers, processes_left
-from orchestra.supervisor.wiring import PipeEnds, Wire, wires
+from orchestra.supervisor.wiring import PipeEnds, Wire, open_for, wires
 
 RETRY = 1.0  # seconds between two tries to write a log or a ledger that refused
 # How long a call waits while somebody else writes the ledger: processes must not wait for it, objects may.
@@ -51,6 +52,7 @@ _WORDS = {
     RunPhase.UP: "up",
     RunPhase.STOPPING: "stopping",
     RunPhase.SWEEPING: "stopping",
+    RunPhase.HOLDING: "up",
     RunPhase.OVER: "stopping",  # the objects are still being dealt with
 }
 
@@ -85,6 +87,7 @@ class Supervisor:
         streams = 2 * len(self.state.replicas)
         self.outputs = Outputs(self.reactor, log, job.run.run, streams, self._stream_ended, raw)
         self.things: dict[str, LiveObject] = {}
+        self.locked = LockedSegments()
         self.unsettled: set[Who] = set()  # their leaders are reaped, they have not ended yet
         self.inbox: deque[on.Event] = deque()
         self.control: ControlServer | None = None
@@ -168,6 +171,8 @@ class Supervisor:
             if plan.made_by:
                 return announce_recorded(self.ledger, plan, self.job.run, folder=folder)
             thing = reuse_or_create(self.ledger, plan, self.job.run, folder=folder, recreate=recreate)
+            if plan.lock and plan.family is not Family.SYSV:  # those have a lock of their own
+                self._keep_in_memory(thing)
         except OrchestraError as err:
             self.say(
                 "object.failed",
@@ -183,6 +188,13 @@ class Supervisor:
         self.say(event, **teardown.describe(thing.row))
         return thing
 
+    def _keep_in_memory(self, thing: LiveObject) -> None:
+        fd = open_for(thing, Access.READ_WRITE)
+        try:
+            self.locked.keep(thing.plan.key, thing.handle.ref, fd)
+        finally:
+            os.close(fd)
+
     def rewire(self) -> None:
         """Wire every process to the objects as they are now."""
         self.wires = wires(self.plan, self.job.run.run, self.things, stdin=self.stdin)
@@ -195,7 +207,7 @@ class Supervisor:
 
     def namespaces(self, _who: Who | None) -> int | None:
         """Return the pid whose namespaces a replica runs in, None for those of the host."""
-        return None
+        return self.job.run.box_pid
 
     def _is_wanted(self) -> bool:
         """Look what has happened meanwhile: making objects takes as long as filling them does."""
@@ -262,7 +274,8 @@ class Supervisor:
             self.control.finish()
 
     def _close_objects(self) -> None:
-        """Let go of the objects that live by our descriptors only."""
+        """Let go of the objects that live by our descriptors only, or are locked by us."""
+        self.locked.close()
         if self.pipe_ends is not None:
             self.pipe_ends.close()
         for thing in self.things.values():
@@ -457,7 +470,7 @@ class Supervisor:
         """Stop the run, or kill everything in it, because somebody wants it."""
         self.say("run.stop_requested", by=by, leak=leak or None)
         self.asked_to_stop = True
-        if self.state.cause is None:
+        if self.state.cause is None and self.state.phase is not RunPhase.HOLDING:
             self.stopped_by = by
         if kill:
             self.dispatch(on.KillRequested(by, signal=number))
@@ -483,7 +496,13 @@ class Supervisor:
             self.reactor.after("retry", RETRY, lambda: None)
 
     def _tell_ready(self, results: list[dict[str, Any]]) -> None:
+        if self.state.phase not in (RunPhase.UP, RunPhase.HOLDING):
+            return  # the end is near, and how it came about will be said then
         failed = [result for result in results if result["result"] != "ok"]
+        known = {(result["name"], result["replica"]) for result in failed}
+        for who, reason in self.state.failures:  # it was up for a moment
+            if tuple(who) not in known:
+                failed.append({"name": who.process, "replica": who.replica, "result": "failed", "reason": reason})
         self._publish()  # first what it was that made it so
         self.channel.send({"event": "ready", "failed": failed})
 

@@ -85,7 +85,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             "timeout": Field("seconds", "When to kill what is left."),
         },
         "`accepted`",
-        "`ended`, `exit_code`, `state`, `objects_left`, `stuck`: pids that could not be ended",
+        "`ended`, `exit_code`, `state`, `objects_left`, `processes_left`: [`pid`, `command`] that could not be ended",
     ),
     "stop-processes": Operation(
         "Stop processes; those that depend on them go on, and so does the run.",

@@ -27,6 +27,7 @@ from orchestra.supervisor.reactor import Reactor
 from orchestra.supervisor.states import Phase, Replica, RunPhase, RunState, Who
 
 REPLICAS_MAX = 10_000  # as in a file
+_Told = Callable[[OrchestraError | None], None]
 DESCRIPTORS_MAX = 250  # in one answer: the kernel's SCM_MAX_FD is 253
 _BY = "orchestra {}"  # who asked, in the log
 _NOT_NOW = {
@@ -126,7 +127,8 @@ class Requests:
         self._serial = count()
         self._pending: dict[int, _Pending] = {}
         self._for_the_end: list[Client] = []
-        self._change: tuple[change.Difference, bool, Callable[[OrchestraError | None], None]] | None = None
+        self._change: tuple[change.Difference, bool, _Told] | None = None
+        self._rebuilt: tuple[_Told, OrchestraError | None] | None = None
 
     def handle(self, client: Client, request: Any) -> None:
         """Carry out one request. Raises OrchestraError, which is the answer."""
@@ -136,6 +138,9 @@ class Requests:
 
     def look(self) -> None:
         """See who can be answered now; call it whenever something has happened."""
+        if self._rebuilt is not None and self._run.state.change is None:  # the machine knows of it
+            (told, failed), self._rebuilt = self._rebuilt, None
+            told(failed)
         for serial, pending in list(self._pending.items()):
             if pending.look(self._run.state):
                 self._done(serial)
@@ -166,8 +171,8 @@ class Requests:
             self._run.rebuild(found, recreate=recreate)
         except OrchestraError as err:
             failed = err
+        self._rebuilt = (told, failed)
         self._run.dispatch(on.Rebuilt(failed.problem if failed is not None else ""))
-        told(failed)
 
     # -- one method an operation -------------------------------------------------------------------------------------
 
@@ -368,7 +373,7 @@ class Requests:
         state = self._run.state
         if state.phase is not RunPhase.UP:
             raise Conflict(f"{self._run.plan.instance} {_NOT_NOW[state.phase]}", hint="`orchestra ls` shows its state.")
-        if state.change is not None or self._change is not None:
+        if state.change is not None or self._change is not None or self._rebuilt is not None:
             raise Conflict(f"{self._run.plan.instance} is being changed at this moment", hint="Try again.")
 
     def _all(self, goal: str) -> dict[Who, str]:
