@@ -111,6 +111,8 @@ class Spec(NamedTuple):
     size: int | None = None  # segments
     fill: Fill | None = None
     values: tuple[int, ...] = ()  # semaphores: one per member of the set; POSIX exactly one
+    huge_pages: int | None = None  # segments: bytes of one page, where that is not the usual one
+    lock: bool = False  # System V segments: keep in memory
 
     @property
     def ref(self) -> ObjectRef:

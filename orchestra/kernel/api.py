@@ -85,6 +85,7 @@ _BY_ERRNO: dict[int, tuple[type[KernelError], str]] = {
 
 # What an errno means depends on the call: words for the problem and a hint, in which {…} is a setting of the kernel.
 _AUDIT = " `orchestra audit` lists what was left behind."
+_LOCKED = ("cannot be kept in memory", "`ulimit -l` is how much this user may lock; CAP_IPC_LOCK lifts it.")
 _BY_CALL: dict[tuple[str, int], tuple[type[KernelError], str, str]] = {
     ("mq_open", errno.EINVAL): (
         LimitReached,
@@ -112,6 +113,22 @@ _BY_CALL: dict[tuple[str, int], tuple[type[KernelError], str, str]] = {
         "asks for a size this host does not allow",
         "At least 1 byte and at most kernel.shmmax, {kernel.shmmax} bytes.",
     ),
+    ("shmget", errno.ENOMEM): (
+        OutOfSpace,
+        "cannot be made: there is not enough memory for it, or not enough huge pages",
+        "vm.nr_hugepages is {vm.nr_hugepages}; HugePages_Free in /proc/meminfo says how many are free.",
+    ),
+    ("shmget", errno.EPERM): (
+        PermissionRefused,
+        "cannot be made of huge pages by this user",
+        "It takes CAP_IPC_LOCK, or the group in vm.hugetlb_shm_group; `family: memfd` takes neither.",
+    ),
+    ("memfd_create", errno.ENODEV): (KernelError, "cannot be made: this host has no pages of that size", ""),
+    ("memfd_create", errno.EINVAL): (KernelError, "cannot be made: this host has no pages of that size", ""),
+    ("shmctl", errno.ENOMEM): (LimitReached, *_LOCKED),
+    ("mlock", errno.ENOMEM): (LimitReached, *_LOCKED),
+    ("mlock", errno.EAGAIN): (LimitReached, *_LOCKED),
+    ("mlock", errno.EPERM): (LimitReached, *_LOCKED),
     ("semget", errno.ENOSPC): (
         LimitReached,
         "cannot be made: System V semaphores are exhausted",

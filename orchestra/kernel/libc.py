@@ -27,6 +27,7 @@ IPC_SET, IPC_STAT = 1, 2
 MSG_STAT_ANY, SHM_STAT_ANY, SEM_STAT_ANY = 13, 15, 20  # Linux 4.17: any object, no read permission needed
 GETPID, GETVAL, GETALL, GETNCNT, GETZCNT, SETVAL, SETALL = 11, 12, 13, 14, 15, 16, 17
 SHM_DEST, SHM_LOCKED = 0o1000, 0o2000  # bits of shm_perm.mode
+SHM_LOCK, SHM_HUGETLB, MFD_HUGETLB, HUGE_SHIFT = 11, 0o4000, 4, 26  # the base-2 logarithm of the page size goes there
 MQUEUE_MAGIC = 0x19800202  # statfs f_type of the queue file system
 AT_FDCWD, AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH, AT_STATX_DONT_SYNC = -100, 0x100, 0x1000, 0x4000
 STATX_BASIC_STATS, STATX_BTIME = 0x7FF, 0x800
@@ -122,6 +123,7 @@ _shmget = _declare(_LIBC, "shmget", c_int, c_int, c_size_t, c_int)
 _shmctl = _declare(_LIBC, "shmctl", c_int, c_int, c_int, c_void_p)
 _semget = _declare(_LIBC, "semget", c_int, c_int, c_int, c_int)
 _semctl = _declare(_LIBC, "semctl", c_int, c_int, c_int, c_int, c_void_p)
+_mlock = _declare(_LIBC, "mlock", c_int, c_void_p, c_size_t)
 _statx = _declare(_LIBC, "statx", c_int, c_int, c_char_p, c_int, c_uint, POINTER(_Statx))
 _statfs = _declare(_LIBC, "statfs", c_int, c_char_p, c_void_p)
 _syscall = _declare(_LIBC, "syscall", c_long, c_long, c_long, c_void_p, c_void_p, c_void_p, c_long)
@@ -250,6 +252,25 @@ def msg_set(number: int, *, uid: int, gid: int, mode: int, qbytes: int) -> None:
 def shm_set(number: int, *, uid: int, gid: int, mode: int) -> None:
     """IPC_SET of a segment."""
     _shmctl(number, IPC_SET, byref(_ShmidDs(shm_perm=_IpcPerm(uid=uid, gid=gid, mode=mode))))
+
+
+def shm_lock(number: int) -> None:
+    """SHM_LOCK: pages of a segment stay in memory from their first use on, whoever touches them (shmctl(2))."""
+    _shmctl(number, SHM_LOCK, None)
+
+
+def huge_flag(page: int | None) -> int:
+    """Return the bits that ask shmget or memfd_create for pages of that many bytes, besides their own flag."""
+    return 0 if page is None else (page.bit_length() - 1) << HUGE_SHIFT
+
+
+def mlock(mapping: mmap.mmap) -> None:
+    """Bring a writable mapping into memory and keep it there until it is unmapped (mlock(2))."""
+    place = (ctypes.c_char * len(mapping)).from_buffer(mapping)
+    try:
+        _mlock(ctypes.addressof(place), len(mapping))
+    finally:
+        del place  # the mapping cannot be closed while it is exported
 
 
 def sem_set(number: int, *, uid: int, gid: int, mode: int) -> None:

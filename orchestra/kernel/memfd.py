@@ -28,11 +28,18 @@ class Memfd:
         label = (spec.name or "orchestra").lstrip("/")
         if "\0" in label:
             raise KernelError(f"{label!r} is no proper name of a segment")
-        with kernel_call(spec.ref, f"memfd_create({label})"):
-            fd = os.memfd_create(label, os.MFD_CLOEXEC)
+        flags, words = os.MFD_CLOEXEC, ""
+        if spec.huge_pages is not None:
+            flags |= libc.MFD_HUGETLB | libc.huge_flag(spec.huge_pages)
+            words = f", MFD_HUGETLB, {spec.huge_pages}"
+        with kernel_call(spec.ref, f"memfd_create({label}{words})"):
+            fd = os.memfd_create(label, flags)
         try:
             nodes.allocate(fd, spec)
-            nodes.fill(fd, spec)
+            if spec.huge_pages is None:
+                nodes.fill(fd, spec)
+            else:
+                nodes.fill_mapped(fd, spec)
             with kernel_call(spec.ref, f"fchown, fchmod({spec.mode:#o})"):
                 nodes.set_owner_and_mode(fd, spec)
                 found = libc.statx(fd)

@@ -6,6 +6,7 @@ What they share: identity by statx, exact mode and owner whatever the umask, all
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -108,6 +109,17 @@ def fill(fd: int, spec: Spec) -> None:
             while view:
                 written = os.pwrite(fd, view, offset)
                 offset, view = offset + written, view[written:]
+
+
+def fill_mapped(fd: int, spec: Spec) -> None:
+    """The same through a mapping: a file of huge pages cannot be written to."""
+    if spec.fill is None:
+        return
+    with kernel_call(spec.ref, f"mmap({spec.size})"):
+        mapping = mmap.mmap(fd, spec.size or 0)
+    with mapping:
+        for chunk in fill_chunks(spec):
+            mapping.write(chunk)
 
 
 def fill_chunks(spec: Spec) -> Iterator[bytes]:

@@ -26,9 +26,17 @@ class SysvShm(sysv.SysvAdapter):
     def create(self, spec: Spec, /) -> Handle:
         """See Adapter.create."""
         key, size = spec.key or libc.IPC_PRIVATE, spec.size or 0
-        with kernel_call(spec.ref, f"shmget({key:#x}, {size}, IPC_CREAT|IPC_EXCL)"):
-            number = libc.shmget(key, size, libc.IPC_CREAT | libc.IPC_EXCL | sysv.CREATION_MODE)
+        flags = libc.IPC_CREAT | libc.IPC_EXCL | sysv.CREATION_MODE
+        words = "IPC_CREAT|IPC_EXCL"
+        if spec.huge_pages is not None:
+            flags |= libc.SHM_HUGETLB | libc.huge_flag(spec.huge_pages)
+            words += f"|SHM_HUGETLB, {spec.huge_pages}"
+        with kernel_call(spec.ref, f"shmget({key:#x}, {size}, {words})"):
+            number = libc.shmget(key, size, flags)
         with self.undone_on_error(number):
+            if spec.lock:
+                with kernel_call(spec.ref, f"shmctl({number}, SHM_LOCK)"):
+                    libc.shm_lock(number)
             _fill(spec, number)
             with kernel_call(spec.ref, f"shmctl({number}, IPC_SET, mode {spec.mode:#o})"):
                 handle = self.handle(number)

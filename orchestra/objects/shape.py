@@ -32,7 +32,7 @@ def spec_of(plan: ObjectPlan, *, name: str | None, key: int | None) -> Spec:
     return Spec(
         plan.family, plan.kind, name=name, key=key, mode=plan.mode, owner=plan.owner, group=plan.group,
         max_messages=plan.max_messages, message_size=plan.message_size, capacity=queue_bytes(plan), size=plan.size,
-        fill=plan.fill, values=plan.values,
+        fill=plan.fill, values=plan.values, huge_pages=plan.huge_pages, lock=plan.lock,
     )  # fmt: skip
 
 
