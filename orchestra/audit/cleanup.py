@@ -11,8 +11,10 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from orchestra.audit import boxed
 from orchestra.audit.classify import Verdict
 from orchestra.audit.report import Finding
 from orchestra.audit.scan import positions
@@ -203,7 +205,8 @@ def clean(
             left += [Left(each, held[id(each)] or _together(*obstacle)) for each in group]
             continue
         for finding in group:
-            why = _remove(ledger, finding, world, command, checkpoint)
+            how = partial(_remove, world=world, command=command, checkpoint=checkpoint)
+            why = boxed.remove(ledger, finding, how)
             if why is None:
                 removed.append(finding)
             elif why:
@@ -282,7 +285,7 @@ def _born(seen: Seen, finding: Finding) -> Identity | None:
 
 def _held_now(findings: Sequence[Finding], world: World) -> list[str]:
     """Who holds each of them at this moment, "" for nobody: a question to a person may have taken its time."""
-    places, identities = positions(finding.identity for finding in findings)
+    places, identities = positions(finding.identity for finding in findings)  # devices and inodes tell boxes apart
     try:
         found = world.holders(identities) if identities else {}
     except KernelError as err:

@@ -11,6 +11,7 @@ from orchestra.errors import KernelError
 from orchestra.kinds import Holders, Identity, Stat
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import OPEN_STATES, ObjectRow, ObjectState, RunRow
+from orchestra.objects.boxes import is_boxed
 from orchestra.objects.entitlement import Decision, Here, Ruling, entitlement
 from orchestra.objects.look import Claim, claims, sightings
 from orchestra.objects.remove import combined
@@ -35,22 +36,29 @@ class Look:
         return self.stat.identity if self.stat is not None else None
 
 
-def scan(ledger: Ledger, is_live: IsLive, *, world: World = KERNEL, run: str | None = None) -> Report:
+def scan(
+    ledger: Ledger, is_live: IsLive, *, world: World = KERNEL, run: str | None = None, inside: bool = False
+) -> Report:
     """Return a finding for each object on record that is still there; `run` limits it to one run's.
+
+    Only those of the host's own namespace; with `inside` only those of the private one that this process is in.
 
     `is_live(run)` says whether a supervisor or guardian lives for just that run (see `liveness.live_runs`).
     """
     where = world.here()
-    looks = look_at_all(ledger, world, where, run=run)
+    looks = look_at_all(ledger, world, where, run=run, inside=inside)
     findings = judge(looks, _holders(looks, world), ledger, is_live, world, where)
     return Report(where.ipc_ns, tuple(findings), sum(look.ruling.elsewhere for look in looks))
 
 
-def look_at_all(ledger: Ledger, world: World, where: Here, *, run: str | None = None) -> list[Look]:
-    """Look at every object that the record says may be there."""
+def look_at_all(
+    ledger: Ledger, world: World, where: Here, *, run: str | None = None, inside: bool = False
+) -> list[Look]:
+    """Look at every object that the record says may be here: on the host, or `inside` a private namespace."""
     claimed = claims(ledger)
+    runs = {each.run: each for each in ledger.runs() if each.box_pid is not None}
     rows = ledger.objects(run=run, states=(*OPEN_STATES, ObjectState.BORROWED))
-    return [_look(row, world, where, claimed) for row in rows]
+    return [_look(row, world, where, claimed) for row in rows if is_boxed(row, runs.get(row.run)) is inside]
 
 
 def judge(

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, overload
 
-from orchestra.audit import rules
+from orchestra.audit import boxed, rules
 from orchestra.audit.attribute import CLOCK_GRAIN, Makers, deeds_of, makers
 from orchestra.audit.classify import VERDICT_OF, Found, Reason, Verdict, classify_found, reason_for
 from orchestra.audit.report import Finding, Report
@@ -62,9 +62,10 @@ def _survey(ledger: Ledger, is_live: IsLive, *, all_namespaces: bool, world: Wor
     answers = holding.answers(identities, found, root)
     nobody = Holders(())
     held = [nobody if spot is None else answers[spot] for spot in spots]
-    recorded = judge(looks, held, ledger, is_live, world, where)
+    private = boxed.look(ledger, is_live)
+    recorded = [*judge(looks, held, ledger, is_live, world, where), *private]
     sky = _Sky(found, Census(root), rules.load(), root)
-    ours = _ours(recorded, looks)
+    ours = _ours(recorded, looks, private)
     seen = [one for each in (here, *elsewhere) for one in sky.judge(each, ours)]
     gaps = tuple(gap for each in (here, *elsewhere) for gap in each.gaps) + sky.gaps()
     return Report(
@@ -164,10 +165,11 @@ class _Ours(NamedTuple):
     numbers: frozenset[tuple[Kind, int]]
 
 
-def _ours(recorded: Sequence[Finding], looks: Sequence[Look]) -> _Ours:
+def _ours(recorded: Sequence[Finding], looks: Sequence[Look], private: Sequence[Finding]) -> _Ours:
     judged = {each.row.recorded for each in recorded if each.row is not None}
     known = [look.identity for look in looks if look.row.recorded in judged]
-    inodes = {(i.st_dev, i.st_ino) for i in known if i is not None and i.st_dev is not None and i.st_ino is not None}
+    named = [*known, *(each.identity for each in private)]
+    inodes = {(i.st_dev, i.st_ino) for i in named if i is not None and i.st_dev is not None and i.st_ino is not None}
     numbers = {(i.kind, i.id) for i in known if i is not None and i.family is Family.SYSV and i.id is not None}
     return _Ours(frozenset(inodes), frozenset(numbers))
 

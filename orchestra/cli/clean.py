@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from orchestra.audit import boxed
 from orchestra.audit.classify import Verdict
 from orchestra.audit.cleanup import Chosen, Cleaned, Selection, choose, confirm
 from orchestra.audit.cleanup import clean as remove
@@ -119,7 +120,8 @@ def _findings(state: State, selection: Selection) -> Iterable[Finding]:
         raise NotFound(f"there is no run `{selection.run}`", hint="`orchestra audit` names the run of every object.")
     is_live = live_runs(state.ledger, state.places)
     if not selection.orphans and selection.declared is None:
-        return scan(state.ledger, is_live, run=selection.run).findings
+        here = scan(state.ledger, is_live, run=selection.run).findings
+        return [*here, *boxed.look(state.ledger, is_live, run=selection.run)]
     findings = survey(state.ledger, is_live).findings
     if selection.declared is not None or not isinstance(findings, Findings):
         return findings

@@ -79,7 +79,10 @@ def _declared(state: State, word: str, name: str | None, file: str | None) -> Fo
     if not rows:
         what = "an instance" if target.name is None else "a process"
         raise UsageError(f"`{word}` is {what}, not an object", hint=f"`orchestra objects {target.instance.instance}`")
-    seen = look_at(rows[-1:])[0]
+    run = state.ledger.run(target.instance.run)
+    if run is None:
+        raise NotFound(f"run {target.instance.run} is not on record any more")
+    seen = look_at(rows[-1:], run)[0]
     ref = ObjectRef(seen.row.family, seen.row.kind, name=seen.row.name, id=seen.row.id)
     return Found(ref if seen.stat is None else seen.stat.ref, seen.row, seen.state, seen.stat, seen.holders)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from orchestra.errors import KernelError
 from orchestra.kernel.holders import holders_of
 from orchestra.kernel.registry import adapter_for
 from orchestra.kinds import Family, Holders, Stat
-from orchestra.ledger.rows import ObjectRow, ObjectState
-from orchestra.objects import ref_of
+from orchestra.ledger.rows import ObjectRow, ObjectState, RunRow
+from orchestra.objects import boxes, ref_of
 from orchestra.objects.entitlement import same_object
 
 # Ledger states of objects that may be there now.
@@ -29,7 +30,17 @@ class Seen:
     holders: Holders
 
 
-def look_at(rows: Sequence[ObjectRow]) -> list[Seen]:
+def look_at(rows: Sequence[ObjectRow], run: RunRow) -> list[Seen]:
+    """Look at the objects of one run, where they are: an isolated one has a namespace of its own."""
+    if run.box_pid is None:
+        return _look_here(rows)
+    if boxes.box_of(run) is None:
+        ended = [row._replace(state=ObjectState.GONE) if boxes.is_boxed(row, run) else row for row in rows]
+        return _look_here(ended)
+    return boxes.within(run, partial(_look_here, rows))
+
+
+def _look_here(rows: Sequence[ObjectRow]) -> list[Seen]:
     """Look at each object once, and for all holders in one pass."""
     wanted = [i for i, row in enumerate(rows) if row.state in PRESENT and row.identity is not None]
     found = holders_of([identity for i in wanted if (identity := rows[i].identity) is not None]) if wanted else {}

@@ -36,7 +36,7 @@ def objects(
     """
     with open_state() as state:
         chosen = state.choose(instance, name=name, file=file)
-        seen = look_at(state.ledger.objects(run=chosen.row.run))
+        seen = look_at(state.ledger.objects(run=chosen.row.run), chosen.row)
     if format_ is Format.JSON:
         content = {"instance": chosen.row.instance, "run": chosen.row.run, "objects": [_answer(item) for item in seen]}
         emit(render_json("objects", content))

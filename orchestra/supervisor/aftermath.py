@@ -24,7 +24,8 @@ from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import RUNNING_STATES, RunRow
 from orchestra.logs.encode import event_record
 from orchestra.logs.sink import append_records
-from orchestra.supervisor import box, teardown
+from orchestra.objects import boxes
+from orchestra.supervisor import teardown
 from orchestra.supervisor.states import FINAL
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
@@ -60,15 +61,15 @@ def finish(ledger: Ledger, run: RunRow, *, leak: bool = False, say: teardown.Say
     result = _tear_down(ledger, run, leak=leak or run.leak, say=tell)
     if result.finished and not stuck:
         ledger.update_run(run.run, finished=True)
-    box.release(ledger, run)
+    boxes.release(ledger, run)
     return Finished(ended, stuck, result)
 
 
 def _tear_down(ledger: Ledger, run: RunRow, *, leak: bool, say: teardown.Say) -> teardown.Result:
     """Do what `on_down` says, where the objects are: an isolated run has a namespace of its own."""
     failed = run.state in ("failed", "crashed")
-    if box.of(run) is None:
-        for row in box.settle_ended(ledger, run):
+    if boxes.box_of(run) is None:
+        for row in boxes.settle_ended(ledger, run):
             say("object.gone", **teardown.describe(row))
         return teardown.apply_on_down(ledger, run.run, failed=failed, leak=leak, say=say)
 
@@ -76,7 +77,7 @@ def _tear_down(ledger: Ledger, run: RunRow, *, leak: bool, say: teardown.Say) ->
         with Ledger.open(ledger.path) as own:  # a connection must not cross a fork
             return teardown.apply_on_down(own, run.run, failed=failed, leak=leak, say=say)
 
-    return box.within(run, inside)
+    return boxes.within(run, inside)
 
 
 def _append_to(log: str) -> teardown.Say:

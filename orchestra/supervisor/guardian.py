@@ -26,6 +26,7 @@ from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import RunRow
 from orchestra.logs.encode import GUARDIAN, event_record, how_it_ended
 from orchestra.logs.sink import append_records
+from orchestra.objects import boxes
 from orchestra.runplan import RunPlan
 from orchestra.statedir import StateDir, new_token, take_lock
 from orchestra.supervisor import aftermath, box
@@ -233,13 +234,13 @@ def _leave_box(job: Job) -> None:
     """End the private namespace of a run that is finished, unless it holds what was kept."""
     if job.run.box_pid is not None:
         with contextlib.suppress(LedgerError), Ledger.open(job.places.ledger) as ledger:
-            box.release(ledger, job.run)
+            boxes.release(ledger, job.run)
 
 
 def _be_supervisor(job: Job, channel: Channel, guardian: int, testament: int) -> NoReturn:
     code = 1
     try:
-        box.enter(job.run)
+        boxes.enter(job.run)
         code = supervise(job, channel, guardian)
         _seal(testament)
     except OrchestraError as err:  # before the first object: ledger or log cannot be opened

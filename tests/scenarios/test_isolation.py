@@ -1,0 +1,144 @@
+"""A private run has its own names, keys and limits; what it keeps lives in its box."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestra.kernel import namespaces
+from orchestra.kernel.process import is_running
+from orchestra.ledger.journal import Ledger
+from orchestra.ledger.rows import RunRow
+
+ORCHESTRA = (sys.executable, "-m", "orchestra")
+FILE = """
+version: 1
+name: same
+isolation: private
+queues:
+  jobs: { name: /orct.iso-jobs, max_messages: 40, message_size: 16 }
+  results: { family: sysv, key: 0x4f524301, capacity: 32KiB }
+segments:
+  board: { name: /orct.iso-board, size: 4KiB, on_down: keep }
+  table: { family: sysv, key: 0x4f524302, size: 4KiB }
+semaphores:
+  slots: { name: /orct.iso-slots, value: 1 }
+processes:
+  look:
+    command: [sh, -c, "ls /dev/shm; cat /proc/sysvipc/shm; cat /proc/sys/fs/mqueue/msg_max; grep -E '^(Uid|CapEff)' /proc/self/status"]
+    uses: [jobs, results, board, table, slots]
+"""
+HOLD = FILE.replace("name: same", "name: hold") + "  wait: { command: [sleep, infinity], service: false }\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A state folder whose boxes are ended afterwards."""
+    if why := namespaces.can_isolate():
+        pytest.skip(why)
+    home = tmp_path / "home"
+    yield home
+    if home.exists():
+        for name in ("same", "hold", "one", "two"):
+            orchestra(home, "down", name, "--timeout", "0")
+        with Ledger.open(home / "ledger.db", create=False) as ledger:
+            for run in ledger.runs():
+                end_box(run)
+
+
+def end_box(run: RunRow) -> None:
+    if run.box_pid is not None and is_running(run.box_pid, run.box_start):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(run.box_pid, 9)
+
+
+def orchestra(home: Path, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "ORCHESTRA_HOME": os.fspath(home), **changes}
+    return subprocess.run([*ORCHESTRA, *words], env=env, capture_output=True, text=True, timeout=60)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "orchestra.yaml"
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def runs(home: Path) -> list[RunRow]:
+    with Ledger.open(home / "ledger.db", create=False) as ledger:
+        return ledger.runs()
+
+
+def test_a_private_run_sees_its_own_objects_only(home: Path, tmp_path: Path) -> None:
+    done = orchestra(home, "up", os.fspath(write(tmp_path, FILE)))
+    assert done.returncode == 0, done.stderr
+    lines = [line.partition("│ ")[2] for line in done.stdout.splitlines()]
+    assert lines[:2] == ["orct.iso-board", "sem.orct.iso-slots"]
+    assert sum(line.lstrip().startswith("1330791170 ") for line in lines) == 1, "the key 0x4f524302"
+    assert lines.index("40") > 2, "fs.mqueue.msg_max was raised"
+    assert any(line.split() == ["Uid:", *[str(os.getuid())] * 4] for line in lines)
+    assert not Path("/dev/shm/orct.iso-board").exists()
+
+
+def test_what_a_private_run_keeps_is_used_again_and_its_box_ends_with_it(home: Path, tmp_path: Path) -> None:
+    path = os.fspath(write(tmp_path, FILE))
+    assert orchestra(home, "up", path).returncode == 0
+    again = orchestra(home, "up", path)
+    assert "reused posix segment board" in again.stderr
+    first, second = runs(home)
+    assert (first.box_pid, first.box_start) == (second.box_pid, second.box_start)
+    assert second.box_pid is not None
+    assert is_running(second.box_pid, second.box_start)
+    seen = orchestra(home, "objects", "same")
+    assert "kept" in next(line for line in seen.stdout.splitlines() if line.startswith("board"))
+    audited = orchestra(home, "audit")
+    assert "kept" in next(line for line in audited.stdout.splitlines() if "iso-board" in line)
+    inspected = orchestra(home, "inspect", "same.board")
+    assert inspected.returncode == 0, inspected.stderr
+    cleaned = orchestra(home, "clean", "--kept", "--yes")
+    assert cleaned.returncode == 0, cleaned.stderr
+    assert not is_running(second.box_pid, second.box_start)
+
+
+def test_a_killed_private_run_leaves_nothing_untraceable(home: Path, tmp_path: Path) -> None:
+    path = os.fspath(write(tmp_path, HOLD))
+    assert orchestra(home, "up", "-d", path).returncode == 0
+    (run,) = runs(home)
+    assert run.guardian_pid is not None
+    assert run.supervisor_pid is not None
+    for pid in (run.guardian_pid, run.supervisor_pid):
+        os.kill(pid, 9)
+    assert "leaked" in orchestra(home, "audit").stdout
+    down = orchestra(home, "down", "hold")
+    assert down.returncode == 0, down.stderr
+    assert run.box_pid is not None
+    assert is_running(run.box_pid, run.box_start), "board is kept"
+    assert orchestra(home, "clean", "--kept", "--yes").returncode == 0
+    assert not is_running(run.box_pid, run.box_start)
+
+
+def test_when_the_box_is_gone_its_objects_are_too(home: Path, tmp_path: Path) -> None:
+    path = os.fspath(write(tmp_path, FILE))
+    orchestra(home, "up", path)
+    (run,) = runs(home)
+    end_box(run)
+    audited = orchestra(home, "audit")
+    assert "iso-board" not in audited.stdout
+    assert orchestra(home, "up", path).returncode == 0
+
+
+def test_two_copies_with_the_same_names_run_side_by_side(home: Path, tmp_path: Path) -> None:
+    path = os.fspath(write(tmp_path, HOLD))
+    started = [orchestra(home, "up", "-d", "-n", name, path) for name in ("one", "two")]
+    assert [done.returncode for done in started] == [0, 0], started
+    for name in ("one", "two"):
+        table = orchestra(home, "objects", name).stdout
+        assert table.count("/orct.iso-") == 3
+        assert table.count(" live ") == 5
+    assert [orchestra(home, "down", name).returncode for name in ("one", "two")] == [0, 0]
