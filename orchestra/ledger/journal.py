@@ -19,7 +19,7 @@ from typing import Any, Self
 from orchestra.errors import LedgerError
 from orchestra.kinds import Family, Handle, Identity, Kind, OnDown
 from orchestra.ledger import migrate, storage
-from orchestra.ledger.rows import ObjectRow, ObjectState, ProcessRow, RemovalRow, RunRow
+from orchestra.ledger.rows import OPEN_STATES, ObjectRow, ObjectState, ProcessRow, RemovalRow, RunRow
 
 _RUN = RunRow._fields
 _PROCESS = ProcessRow._fields
@@ -131,6 +131,14 @@ class Ledger:
         """Return all runs, or those of one instance, oldest first."""
         where, values = ("", []) if instance is None else ("WHERE instance = ?", [instance])
         return self._runs(f"{where} ORDER BY rowid", values)
+
+    def forget_run(self, run: str) -> None:
+        """Delete the rows of a run, its processes and its objects. Raises LedgerError while one may still exist."""
+        with self.transaction():
+            if self.objects(run=run, states=OPEN_STATES):
+                raise LedgerError(f"run {run} has objects on record that may still exist")
+            for table in ("objects", "processes", "runs"):
+                self._run(f"DELETE FROM {table} WHERE run = ?", [run])  # noqa: S608 fixed names
 
     # Processes
 
