@@ -10,6 +10,7 @@ import argparse
 import os
 import platform
 import resource
+import select
 import shutil
 import signal
 import statistics
@@ -199,6 +200,11 @@ def processor_time(argv: Sequence[str], env: Mapping[str, str] | None = None) ->
     elapsed(argv, env)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def pause(seconds: float) -> None:
+    """Wait between two looks at what no descriptor tells, such as a file that others write."""
+    select.poll().poll(seconds * 1000)
 
 
 def last_line(output: bytes) -> str:

@@ -50,6 +50,19 @@ def test_capture(tmp_path: Path) -> None:
     assert "plain" in program("capture", tmp_path, "--lines", "100")
 
 
+def test_logs(tmp_path: Path) -> None:
+    tools = ["--tools", "orchestra", "C, same keys, 10 ms"]
+    printed = program("logs", tmp_path, "--seconds", "0.01", "--paced-only", *tools)
+    assert "not measured: " not in printed
+    assert "16 x 10 lines, 1,000 lines/s each" in printed
+    assert "CPU to C that looks each 10 ms: <= 4.5x; here" in printed
+
+
+def test_lossless(tmp_path: Path) -> None:
+    printed = program("lossless", tmp_path, "--scale", "0.005", "--trials", "5")
+    assert "20 x 2,500 lines, rotated at 1MiB, 10 killed: all " in printed
+
+
 def test_cases_take_turns_and_the_first_round_is_thrown_away() -> None:
     order: list[str] = []
 
