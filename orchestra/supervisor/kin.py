@@ -144,7 +144,9 @@ class Kin:
         told = []
         for pid in _with_descendants(children(os.getpid())):
             stat = process_stat(pid)
-            if stat is None or stat.has_ended or (pid, number) in self._swept or self._is_being_killed(pid):
+            if stat is None or stat.has_ended or (pid, number) in self._swept:
+                continue
+            if number != signal.SIGKILL and self._is_being_killed(stat):
                 continue
             self._swept.add((pid, number))
             if _send(stat, number):
@@ -157,10 +159,13 @@ class Kin:
         stats = filter(None, map(process_stat, _with_descendants(children(os.getpid()))))
         return [stat for stat in stats if not stat.has_ended]
 
-    def _is_being_killed(self, pid: int) -> bool:
-        """Whether it is a leader that was sent SIGKILL, and its end is only to be noticed."""
-        family = self._families.get(self._leaders.get(pid))
-        return family is not None and signal.SIGKILL in family.told
+    def _is_being_killed(self, stat: ProcessStat) -> bool:
+        """Whether its session was sent SIGKILL, and its end is only to be noticed."""
+        return any(
+            family.leader == stat.session
+            and (signal.SIGKILL in family.told or (stat.pid, signal.SIGKILL) in family.told_alone)
+            for family in self._families.values()
+        )
 
     @property
     def is_empty(self) -> bool:

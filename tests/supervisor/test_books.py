@@ -107,3 +107,38 @@ def test_the_answer_to_ps_has_every_key(ledger: Stubborn) -> None:
     assert list(row) == [
         "name", "replica", "pid", "state", "exit_code", "signal", "restarts", "started_at", "ended_at", "reason",
     ]  # fmt: skip
+
+
+def test_each_incarnation_has_its_own_times(ledger: Stubborn) -> None:
+    books = Books(ledger, RUN, print)
+    books.note(A, Replica())
+    books.note(A, Replica(Phase.READY, pid=os.getpid()))
+    books.note(A, Replica(Phase.BACKOFF, pid=os.getpid(), end=End(1, None), restarts=1))
+    books.flush()
+    (first,) = ledger.processes("r")
+    assert (first.state, first.restarts) == ("backoff", 1)
+    assert first.ended_at is not None
+    books.note(A, Replica(Phase.STARTING, restarts=1))
+    books.note(A, Replica(Phase.READY, pid=os.getppid(), restarts=1))
+    books.flush()
+    (second,) = ledger.processes("r")
+    assert (second.pid, second.ended_at, second.exit_code) == (os.getppid(), None, None)
+    assert second.start_time is not None
+    assert second.started_at is not None
+    assert first.started_at is not None
+    assert second.started_at >= first.started_at
+
+
+def test_a_replica_that_was_dropped_keeps_its_row_and_is_not_shown(ledger: Stubborn) -> None:
+    books = Books(ledger, RUN, print)
+    books.note(A, Replica(Phase.EXITED))
+    books.note(B, Replica(Phase.EXITED))
+    books.flush()
+    books.drop(B)
+    assert not books.is_behind
+    books.note(A, Replica(Phase.FAILED))
+    books.drop(A)
+    books.drop(A)
+    assert books.processes() == []
+    assert books.flush()
+    assert {(row.process, row.state) for row in ledger.processes("r")} == {("a", "failed"), ("b", "exited")}

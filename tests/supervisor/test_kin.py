@@ -48,7 +48,7 @@ class Family:
         found: list[Who] = []
 
         def look() -> bool:
-            found.extend(death.who for death in self.kin.reap() if death.who is not None)
+            found.extend(death.who for death in self.kin.reap() if isinstance(death.who, Who))
             return bool(found)
 
         until(look)
@@ -153,3 +153,16 @@ def test_an_ended_replica_is_never_signalled(family: Family) -> None:
     family.kin.forget(A)
     family.kin.signal(A, signal.SIGKILL)  # its number may be anybody's by now
     assert family.kin.lingering([A]) == set()
+
+
+def test_members_of_a_session_and_what_is_being_killed_anyway(family: Family) -> None:
+    pid = family.start(A, *FORKS_TWICE)
+    grandchild = pid_in(family.line())
+    until(family.sees(grandchild))
+    family.kin.look_again()
+    assert family.kin.members(A) == [pid, grandchild]
+    assert family.kin.members(B) == []
+    assert {stat.pid for stat in family.kin.living()} >= {pid, grandchild}
+    family.kin.signal(A, signal.SIGKILL)
+    assert family.kin.sweep(signal.SIGTERM) == []
+    assert family.reap_one() == A

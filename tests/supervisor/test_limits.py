@@ -6,7 +6,9 @@ import resource
 
 import pytest
 
+from orchestra.runplan import ProcessPlan, Ready, WaitFor
 from orchestra.supervisor import limits
+from orchestra.supervisor.limits import descriptors_of
 
 
 @pytest.mark.parametrize(
@@ -33,3 +35,11 @@ def test_raise_open_files(
     monkeypatch.setattr(resource, "setrlimit", lambda _what, both: done.append(both))
     assert limits.raise_open_files(pipes, objects) == (None if expected is None else now)
     assert done == ([] if expected is None else [expected])
+
+
+def test_a_process_that_is_watched_takes_more_descriptors() -> None:
+    plain = ProcessPlan("a", replicas=3)
+    assert descriptors_of(plain) == 6
+    assert descriptors_of(plain, raw=True) == 12
+    assert descriptors_of(plain._replace(ready=Ready("fd"), watchdog=1.0)) == 18
+    assert descriptors_of(plain._replace(wait_for=(WaitFor("x", "exists"),))) == 7
