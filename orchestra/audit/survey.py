@@ -56,7 +56,7 @@ def _survey(ledger: Ledger, is_live: IsLive, *, all_namespaces: bool, world: Wor
     where = world.here()
     looks = look_at_all(ledger, world, where)
     here = inventory.take(root)
-    elsewhere = places.others(here.place, root) if all_namespaces else []
+    elsewhere, unasked = places.others(here.place, root) if all_namespaces else ([], ())
     spots, identities = positions(look.identity for look in looks)
     found = traces.look(_wanted([here, *elsewhere], identities), root)
     answers = holding.answers(identities, found, root)
@@ -67,7 +67,7 @@ def _survey(ledger: Ledger, is_live: IsLive, *, all_namespaces: bool, world: Wor
     sky = _Sky(found, Census(root), rules.load(), root)
     ours = _ours(recorded, looks, private)
     seen = [one for each in (here, *elsewhere) for one in sky.judge(each, ours)]
-    gaps = tuple(gap for each in (here, *elsewhere) for gap in each.gaps) + sky.gaps()
+    gaps = tuple(gap for each in (here, *elsewhere) for gap in each.gaps) + unasked + sky.gaps()
     return Report(
         where.ipc_ns,
         Findings(recorded, seen, sky),

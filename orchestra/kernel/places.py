@@ -19,14 +19,25 @@ from orchestra.kernel.inventory import Inventory, Place
 from orchestra.kernel.traces import Inode, Sight, read_bytes
 
 
-def others(here: Place, root: str = procfs.PROC) -> list[Inventory]:
-    """Return an inventory of each place, but ours, that a visible process is in. What may not be entered is a gap."""
+def others(here: Place, root: str = procfs.PROC) -> tuple[list[Inventory], tuple[str, ...]]:
+    """Return an inventory of each place, but ours, that a visible process is in; and what could not be asked.
+
+    What may not be entered is a gap of its place. Processes that may not be looked into are counted: they may be in
+    any place.
+    """
     found: dict[tuple[int, int | None], int] = {}
+    unseen = 0
     for pid in procfs.pids(root):
-        space, device = ipc_namespace(pid, root), _shm_device(pid, root)
-        if space is not None and (space, device) != (here.ipc_ns, here.shm_dev):
+        space = ipc_namespace(pid, root)
+        if space is None:
+            stat = procfs.process_stat(pid, root)
+            unseen += stat is not None and not (stat.has_ended or stat.is_kernel_thread)
+            continue
+        device = _shm_device(pid, root)
+        if (space, device) != (here.ipc_ns, here.shm_dev):
             found.setdefault((space, device), pid)
-    return [_taken(pid, space, device, here, root) for (space, device), pid in found.items()]
+    gaps = (f"the namespaces of {unseen} processes may not be looked at",) if unseen else ()
+    return [_taken(pid, space, device, here, root) for (space, device), pid in found.items()], gaps
 
 
 def ipc_namespace(pid: int, root: str = procfs.PROC) -> int | None:
