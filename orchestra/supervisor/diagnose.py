@@ -72,7 +72,7 @@ def step_failed(step: Step, number: int, directory: str) -> LaunchFailed:
         errno=number,
         path=directory if step.stage == "chdir" else "",
         detail=f"{step.call}{step.arguments!r} -> {errno_name(number)}",
-        hint=step.hint if number == errno.EPERM or step.stage == "affinity" else "",
+        hint=step.hint if number in (errno.EPERM, errno.EACCES) or step.stage == "affinity" else "",
     )
 
 
