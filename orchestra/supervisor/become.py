@@ -59,10 +59,15 @@ def arrange(places: Mapping[int, int]) -> None:
 
 def aside(fd: int, places: Collection[int]) -> int:
     """Return a copy of `fd` that is in nobody's place, close-on-exec. Not just a high one: there may be a limit."""
+    occupied = []
     while True:
-        fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE)
-        if fd not in places:
-            return fd
+        copy = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE)
+        if copy not in places:
+            break
+        occupied.append(copy)  # until we are through, or its number would come again
+    for number in occupied:
+        os.close(number)
+    return copy
 
 
 def control_terminal(fd: int) -> None:
