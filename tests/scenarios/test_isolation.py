@@ -141,4 +141,6 @@ def test_two_copies_with_the_same_names_run_side_by_side(home: Path, tmp_path: P
         table = orchestra(home, "objects", name).stdout
         assert table.count("/orct.iso-") == 3
         assert table.count(" live ") == 5
+    shell = orchestra(home, "exec", "one.look", "--", "ls", "/dev/shm")
+    assert shell.stdout.split() == ["orct.iso-board", "sem.orct.iso-slots"], shell.stderr
     assert [orchestra(home, "down", name).returncode for name in ("one", "two")] == [0, 0]

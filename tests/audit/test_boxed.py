@@ -1,0 +1,42 @@
+"""What private namespaces hold is looked at from inside (tests/scenarios/test_isolation.py has real ones)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestra.audit import boxed
+from orchestra.audit.report import Finding
+from orchestra.ledger.journal import Ledger
+from orchestra.ledger.rows import RunRow
+from orchestra.objects import boxes
+
+GONE = RunRow("r1", "t", "t", "/t.yaml", "/", "down", 0.0, "", 0, box_pid=2**22 - 1, box_start=1)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger.open(tmp_path / "ledger.db")
+
+
+def test_a_box_that_has_ended_holds_nothing(ledger: Ledger) -> None:
+    ledger.begin_run(GONE)
+    assert boxed.look(ledger, lambda _run: False) == []
+
+
+def test_runs_that_share_a_box_are_looked_at_in_one_visit(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    visits: list[str] = []
+
+    def within(run: RunRow, _task: object) -> list[Finding]:
+        visits.append(run.run)
+        return []
+
+    monkeypatch.setattr(boxes, "box_of", lambda run: boxes.Box(run.box_pid, run.box_start))
+    monkeypatch.setattr(boxes, "within", within)
+    for number, pid in enumerate((7, 7, 8, None)):
+        ledger.begin_run(GONE._replace(run=f"r{number}", box_pid=pid))
+    boxed.look(ledger, lambda _run: False)
+    assert visits == ["r0", "r2"]
+    boxed.look(ledger, lambda _run: False, run="r1")
+    assert visits == ["r0", "r2", "r1"]
