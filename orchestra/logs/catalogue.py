@@ -144,6 +144,13 @@ EVENTS: Final[Mapping[str, EventType]] = {
         "The object should have been removed and still exists; `audit` and `clean` know it.",
         {**_OBJECT, "reason": "string"},
     ),
+    "object.undeclared": EventType(
+        "warning",
+        "{object} was left by this run and is declared nowhere ({action}): {evidence}",
+        "A process of this run made or used an object that no file declares. `action` says what became of it: "
+        "reported, removed, or left, and then `reason` why.",
+        {**_OBJECT, "action": "string", "evidence": "string", "reason?": "string"},
+    ),
     # -- processes ----------------------------------------------------------------------------------------------
     "process.started": EventType(
         "info", "{who} started as pid {pid}", "A process runs its program.", {**_PROCESS, "pid": "integer"}

@@ -22,6 +22,7 @@ from orchestra.ledger.rows import ObjectState, RunRow
 from orchestra.logs.encode import event_record
 from orchestra.logs.sink import LogFile
 from orchestra.objects import LiveObject, announce_recorded, reuse_or_create
+from orchestra.objects.newcomers import Key, key_of_identity
 from orchestra.runplan import ObjectPlan, RunPlan
 from orchestra.statedir import StateDir
 from orchestra.supervisor import commands as do
@@ -39,6 +40,7 @@ from orchestra.supervisor.reactor import Reactor
 from orchestra.supervisor.requests import Requests
 from orchestra.supervisor.signals import STOP_SIGNALS, signal_name
 from orchestra.supervisor.states import FINAL, Phase, Replica, RunPhase, RunState, Who
+from orchestra.supervisor.undeclared import Undeclared
 from orchestra.supervisor.watchers import Watchers, processes_left
 from orchestra.supervisor.wiring import PipeEnds, Wire, open_for, wires
 
@@ -106,6 +108,7 @@ class Supervisor:
         self.began = time.monotonic()
         self.watchers = Watchers(self)
         self.launcher = Launcher(self)
+        self.undeclared = Undeclared(job.plan, job.run, self._declared)
 
     # -- the course of a run -----------------------------------------------------------------------------------------
 
@@ -157,6 +160,7 @@ class Supervisor:
             self.things[plan.key] = self.make(plan, recreate=self.job.recreate)
         self.rewire()
         self.pipe_ends = PipeEnds(self.plan, self.things)
+        self.undeclared.watch(self.reactor)
         self.patience = PATIENCE_RUNNING
         self.ledger.patience(self.patience)
 
@@ -243,12 +247,14 @@ class Supervisor:
             result = teardown.apply_on_down(self.ledger, self.job.run.run, failed=failed, leak=self.leak, say=self.say)
             if not result.complete:
                 failed, code = True, code or 1
-        if survivors:
+        undeclared = self.undeclared.settle(self.ledger, self.say, leak=self.leak)
+        if survivors or undeclared.reasons:
             failed, code = True, code or 1
         word = "failed" if failed else "down"
         failures = [
             {"process": who.process, "replica": who.replica, "reason": reason} for who, reason in self.state.failures
         ]
+        failures += [{"process": "", "replica": 0, "reason": reason} for reason in undeclared.reasons]
         seconds = round(time.monotonic() - self.began, 3)
         self.say("run.ended", state=word, exit_code=code, seconds=seconds, failed=failures or None)
         self.books.change(state=word, ended_at=time.time(), exit_code=code, finished=result.finished, leak=self.leak)
@@ -272,6 +278,10 @@ class Supervisor:
         self.requests.finish(**answer)
         if self.control is not None:
             self.control.finish()
+
+    def _declared(self) -> set[Key]:
+        identities = (thing.row.identity for thing in self.things.values())
+        return {key_of_identity(identity) for identity in identities if identity is not None}
 
     def _close_objects(self) -> None:
         """Let go of the objects that live by our descriptors only, or are locked by us."""
@@ -299,6 +309,8 @@ class Supervisor:
         while self.inbox:
             before = self.state.phase
             self.state, commands = step(self.state, self.inbox.popleft())
+            if self.state.phase is RunPhase.STOPPING is not before:
+                self.undeclared.look()
             for command in commands:
                 self._obey(command)
             if self.announced and self.state.phase is not before:
@@ -389,6 +401,7 @@ class Supervisor:
         self.watchers.children_changed()
         at = time.monotonic()
         for death in self.kin.reap():
+            self.undeclared.knows(death.pid, self.state.graph.label(death.who) if isinstance(death.who, Who) else "")
             if isinstance(death.who, Who):
                 self.watchers.last_words(death.who)
                 self.unsettled.add(death.who)
