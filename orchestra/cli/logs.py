@@ -16,7 +16,7 @@ from orchestra.cli.exits import ExitCode, tell
 from orchestra.cli.options import Format, FormatOption, NameOption
 from orchestra.cli.pager import paged
 from orchestra.cli.state import Instance, State, open_state
-from orchestra.cli.targets import is_file
+from orchestra.cli.targets import is_address, is_file, parse_address
 from orchestra.errors import NotFound, UsageError
 from orchestra.logs.catalogue import EVENTS, LEVELS
 from orchestra.logs.files import Snapshot
@@ -152,9 +152,24 @@ def _choose(state: State, words: list[str], name: str | None, file: str | None) 
 def _resolve(state: State, word: str, name: str | None, file: str | None) -> tuple[Instance, Target | None]:
     if is_file(word):
         return state.choose(word, name=name, file=file), None
+    if is_address(word):
+        return _at_address(state, word, name, file)
     target = state.resolve(word, name=name, file=file)
     instance = state.instances[target.instance.instance]
     return instance, None if target.name is None else Target(target.name, target.replica)
+
+
+def _at_address(state: State, word: str, name: str | None, file: str | None) -> tuple[Instance, Target]:
+    """Return the most recently started instance whose newest run had the object of that address, and the object."""
+    ref = parse_address(word)
+    asked = name is not None or file is not None
+    for instance in [state.choose(None, name=name, file=file)] if asked else state.instances.values():
+        for row in state.ledger.objects(run=instance.row.run):
+            at = {ref.name: row.name, ref.id: row.id, ref.key: row.ipc_key}
+            at.pop(None, None)  # an address has one of the three
+            if (row.family, row.kind) == (ref.family, ref.kind) and all(here == there for here, there in at.items()):
+                return instance, Target(row.key)
+    raise NotFound(f"no run of an instance had the object `{word}`", hint="`orchestra objects` lists those of one.")
 
 
 def _writer(out: TextIO, replicas: dict[str, int], format_: Format) -> Show:

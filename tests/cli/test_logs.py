@@ -19,7 +19,7 @@ import pytest
 from orchestra.cli.logs import LNAV_FORMAT
 from orchestra.logs.encode import event_record
 from tests.support.cli import child_environment, inside, orchestra
-from tests.support.small_runs import finish, topology, wait_for_line
+from tests.support.small_runs import QUEUE, finish, topology, wait_for_line
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,8 @@ def test_logs_of_a_run(home: Path, tmp_path: Path) -> None:
     topology(
         tmp_path,
         "  talker: {command: [sh, -c, 'echo one; echo two >&2; echo three'], replicas: 2}\n"
-        "  quiet: {command: ['true']}\n",
+        "  quiet: {command: ['true'], uses: [jobs]}\n",
+        QUEUE,
     )
     orchestra("up", home=home, cwd=tmp_path)
 
@@ -48,6 +49,13 @@ def test_logs_of_a_run(home: Path, tmp_path: Path) -> None:
     assert stored[0]["event"] == "run.started"
     assert stored[-1]["event"] == "run.ended"
     assert shown("./orchestra.yaml") == shown()
+    jobs = shown("demo.jobs")
+    assert [line.split()[2] for line in jobs] == ["created", "removed"]
+    row = json.loads(shown("demo.jobs", "--format", "json")[0])
+    assert shown(f"sysv-queue:{row['data']['id']}") == shown(f"sysv-queue:{row['data']['id']}", "-n", "demo") == jobs
+    answer = orchestra("logs", "sysv-queue:0x7fffabcd", home=home, cwd=tmp_path)
+    assert (answer.code, answer.out) == (4, "")
+    assert "no run of an instance had the object `sysv-queue:0x7fffabcd`" in answer.err
 
 
 def test_a_question_that_no_line_answers_is_answered_in_words(home: Path, tmp_path: Path) -> None:
@@ -92,6 +100,7 @@ def test_following_with_a_reader_that_is_killed_and_started_again(home: Path, tm
         tmp_path,
         f"  talker: {{command: ['{sys.executable}', talker.py], environment: {{GO: go}}}}\n"
         "  other: {command: [sh, -c, 'echo other; echo late >&2; exec cat go2'], uses: []}\n",
+        "log: {rotate: {size: 64KiB, keep: all}}\n",
     )
     for name in ("go", "go2"):
         os.mkfifo(tmp_path / name)
@@ -127,6 +136,7 @@ def test_following_with_a_reader_that_is_killed_and_started_again(home: Path, tm
         go2.close()
         whole, talker, tail, other = (finish(reader) for reader in readers)
     numbers = [*map(str, range(1, 5006))]
+    assert len([*home.glob("runs/*/log.jsonl.*")]) > 5, "rotated meanwhile"
     records = [json.loads(line) for line in whole.out.splitlines()]
     assert [r["message"] for r in records if r.get("process") == "talker" and "stream" in r] == numbers
     assert (records[0]["event"], records[-1]["event"]) == ("run.started", "run.ended")
