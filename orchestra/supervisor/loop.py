@@ -512,10 +512,6 @@ class Supervisor:
         if self.state.phase not in (RunPhase.UP, RunPhase.HOLDING):
             return  # the end is near, and how it came about will be said then
         failed = [result for result in results if result["result"] != "ok"]
-        known = {(result["name"], result["replica"]) for result in failed}
-        for who, reason in self.state.failures:  # it was up for a moment
-            if tuple(who) not in known:
-                failed.append({"name": who.process, "replica": who.replica, "result": "failed", "reason": reason})
         self._publish()  # first what it was that made it so
         self.channel.send({"event": "ready", "failed": failed})
 

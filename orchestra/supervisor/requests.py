@@ -103,7 +103,9 @@ class _Pending:
     def look(self, state: RunState) -> bool:
         """Judge what is open; True when nothing is any more."""
         for who, goal in self.wanted.items():
-            if who in self.verdicts:
+            known = self.verdicts.pop(who, None)
+            if known is not None and (goal != "settled" or known.result != goals.OK):
+                self.verdicts[who] = known  # but everything is to be up at one moment
                 continue
             replica = state.replicas.get(who)
             self.before[who] = self.before[who].seen(replica)
@@ -134,7 +136,7 @@ class Requests:
         """Carry out one request. Raises OrchestraError, which is the answer."""
         op = protocol.check(request)
         given = {key: value for key, value in request.items() if value is not None}
-        _OPERATIONS[op](self, client, given)
+        OPERATIONS[op](self, client, given)
 
     def look(self) -> None:
         """See who can be answered now; call it whenever something has happened."""
@@ -471,7 +473,7 @@ def _signal_number(word: str) -> signal.Signals:
         raise UsageError(f"there is no signal `{word}`", hint=hint) from None
 
 
-_OPERATIONS: dict[str, Callable[[Requests, Client, Mapping[str, Any]], None]] = {
+OPERATIONS: dict[str, Callable[[Requests, Client, Mapping[str, Any]], None]] = {
     "state": Requests._state,  # noqa: SLF001 the table of this very class
     "stop": Requests._stop,  # noqa: SLF001
     "stop-processes": Requests._stop_processes,  # noqa: SLF001

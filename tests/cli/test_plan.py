@@ -15,6 +15,7 @@ from tests.support.shapes import MAYBE_TEXT, NUMBER, TEXT, exactly
 PLAN = exactly(
     schema={"const": "orchestra/plan/1"},
     instance=TEXT,
+    changes={"enum": [None]},  # nothing is up
     steps={
         "type": "array",
         "items": exactly(
