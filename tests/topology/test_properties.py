@@ -13,15 +13,25 @@ from hypothesis import strategies as st
 from orchestra.bindings import Placeholder
 from orchestra.errors import TopologyError
 from orchestra.kinds import Access, OnDown
-from orchestra.runplan import RunPlan
+from orchestra.runplan import ProcessPlan, RunPlan
 from orchestra.topology.compile import compile_plan
 from orchestra.topology.composer import compose
 from orchestra.topology.dump import dump, to_data, to_json
-from orchestra.topology.fields import Condition, Escalate, KeyForm
+from orchestra.topology.fields import (
+    Condition,
+    Escalate,
+    Isolation,
+    KeyForm,
+    Output,
+    Policy,
+    StdinWord,
+    Undeclared,
+)
 from orchestra.topology.keys import TAKEN, TAKEN_ENDINGS
 from orchestra.topology.loader import examine, load
 from orchestra.topology.model import Topology
 from orchestra.topology.nodes import plain_data
+from orchestra.topology.processvalues import LIMIT_NAMES
 from orchestra.topology.resolved import resolve
 from orchestra.topology.signals import NUMBERS
 from orchestra.topology.steps import steps
@@ -40,7 +50,9 @@ def load_bytes(data: bytes, name: str = "x.yaml") -> Any:
 PIECES = """version: 1\n|queues:\n|  jobs: |{|}|[|]|, |: |- |\n|  |\t|&a |*a|<<: |!|!!str |"|'|${|}|$
 |${queues.jobs.name}|${x}|0600|0o600|~|null|true|yes|x-a: |processes:\n|  a:\n|    command: |[cat]|uses: |64KiB
 |depends_on: |name: |#|%|@|`|\\|\r\n|\u2028|é|\U0001f600|? |include: |[x.yaml]|fill: |segments:\n|pipes:\n
-|family: sysv|variables: {x: 1}\n|--- |\n...\n|stop: {grace: 5s}|replicas: 3|external: true
+|family: sysv|variables: {x: 1}\n|ready: {exec: a}|restart: always|wait_for: {jobs: {messages: 1}}|made_by: a
+|function: "a:b"|limits: {nofile: 1}|stdin: |cpu_affinity: [0]|env_file: x|arguments: {a: |
+|--- |\n...\n|stop: {grace: 5s}|replicas: 3|external: true
 |key: {path: f, project: A}|$${"""
 FRAGMENTS = st.sampled_from(PIECES.split("|"))
 
@@ -70,7 +82,9 @@ JSON = st.recursive(
     max_leaves=20,
 )
 WORDS = """version name variables include queues segments semaphores pipes processes jobs a b command uses
-environment size family mode key fill stop success depends_on replicas external value values x-a on_down path"""
+environment size family mode key fill stop success depends_on replicas external value values x-a on_down path ready
+restart wait_for limits stdin function arguments made_by log rotate output env_file user umask scheduler cpu_affinity
+nofile policy min max messages exists notify exec fd each soft hard isolation lock huge_pages watchdog autostart"""
 SOME_KEYS = st.sampled_from(WORDS.split())
 SOME_TEXTS = st.sampled_from(["a", "jobs", "sysv", "${x}", "64KiB", "0600", "read", ""])
 LIKELY = st.recursive(
@@ -171,11 +185,20 @@ SEMAPHORES = some(**OWNED, value=st.integers(0, 9)) | st.lists(st.integers(0, 9)
 PIPES: st.SearchStrategy[dict[str, Any]] = st.just({}) | st.just({"family": "fifo", "path": "./x y"})
 
 
+LOG = some(
+    raw=st.booleans(), rotate=st.fixed_dictionaries({"size": SIZES}, optional={"keep": st.none() | st.integers(1, 9)})
+)
+
+
 @st.composite
 def topologies(draw: st.DrawFn) -> Topology:
     """Any valid topology."""
     keys = draw(st.lists(OBJECT_KEYS, unique=True, max_size=5))
-    data: dict[str, Any] = {"version": 1, "name": draw(KEYS), **draw(some(description=TEXTS)), **draw(EXTENSIONS)}
+    settings = some(
+        description=TEXTS, isolation=st.sampled_from(list(Isolation)), output=st.sampled_from(list(Output)),
+        undeclared=st.sampled_from(list(Undeclared)), log=LOG,
+    )  # fmt: skip
+    data: dict[str, Any] = {"version": 1, "name": draw(KEYS), **draw(settings), **draw(EXTENSIONS)}
     sections = {"queues": QUEUES, "segments": SEGMENTS, "semaphores": SEMAPHORES, "pipes": PIPES}
     where: dict[str, str] = {}
     taken: set[Any] = set()
@@ -210,7 +233,8 @@ def process(draw: st.DrawFn, where: dict[str, str], data: dict[str, Any], before
     template = st.lists(part, min_size=1, max_size=3).map(merged)
     words = st.lists(template, min_size=1, max_size=3).filter(lambda found: bool(found[0]))
     conditions = st.sampled_from([Condition.STARTED, Condition.READY])
-    waits = st.dictionaries(st.sampled_from(before), conditions) if before else st.just({})
+    long = st.fixed_dictionaries({"condition": conditions}, optional={"restart": st.booleans()})
+    waits = st.dictionaries(st.sampled_from(before), conditions | long) if before else st.just({})
     rest = some(
         directory=template.filter(bool),
         environment=st.dictionaries(st.sampled_from(["A", "B c", "ü"]), template, max_size=2),
@@ -219,10 +243,63 @@ def process(draw: st.DrawFn, where: dict[str, str], data: dict[str, Any], before
         service=st.booleans(),
         success=st.lists(st.integers(0, 255) | st.sampled_from(sorted(NUMBERS)), min_size=1, max_size=2),
         depends_on=waits,
-        stop=some(signal=st.sampled_from(sorted(NUMBERS)), grace=st.integers(0, 100) | st.floats(0, 100)),
+        stop=some(
+            signal=st.sampled_from(sorted(NUMBERS)), grace=st.integers(0, 100) | st.floats(0, 100), command=words
+        ),
         escalate=st.sampled_from(list(Escalate)),
+        ready=ready(words, template),
+        wait_for=st.just({key: draw(CONDITIONS[where[key]]) for key in uses if where[key] in CONDITIONS}),
+        stdin=st.sampled_from(list(StdinWord)) | template.filter(bool).map(lambda file: {"file": file}),
+        **SUPERVISION,
     )
-    return {"command": draw(words), "uses": uses, **draw(rest), **draw(EXTENSIONS)}
+    what = draw(st.fixed_dictionaries({"command": words}) | FUNCTIONS)
+    return {**what, "uses": uses, **draw(rest), **draw(EXTENSIONS)}
+
+
+BOUNDS = st.just(0) | st.fixed_dictionaries({"min": st.integers(0, 1)}, optional={"max": st.integers(1, 9)})
+CONDITIONS = {"queues": BOUNDS.map(lambda bounds: {"messages": bounds})}
+DURATIONS = st.integers(0, 100) | st.floats(0, 100)
+LIMIT = st.integers(0, 2**40) | st.just("unlimited") | st.fixed_dictionaries({"soft": st.integers(0, 9)})
+FUNCTIONS = st.fixed_dictionaries(
+    {"function": st.sampled_from(["a:b", "a.b:c.d"])},
+    optional={
+        "arguments": st.dictionaries(st.sampled_from(["a", "b_1", "ü"]), PLAIN, max_size=2),
+        "python": TEXTS.filter(bool),
+    },
+)
+SUPERVISION = {
+    "restart": st.sampled_from(list(Policy))
+    | st.fixed_dictionaries(
+        {"policy": st.sampled_from(list(Policy))},
+        optional={"limit": st.integers(1, 9), "within": DURATIONS, "delay": DURATIONS},
+    ),
+    "watchdog": DURATIONS,
+    "autostart": st.booleans(),
+    "output": st.sampled_from(list(Output)),
+    "user": st.sampled_from(["root", "${user}", 7]),
+    "group": st.integers(0, 2**31),
+    "umask": st.integers(0, 0o777),
+    "nice": st.integers(-20, 19),
+    "scheduler": st.sampled_from(["fifo:1", "rr:99", "batch", "idle", "other"]),
+    "cpu_affinity": st.lists(st.integers(0, 9), min_size=1, max_size=2)
+    | st.lists(st.integers(0, 9) | st.just([1, 2]), min_size=1, max_size=2).map(lambda found: {"each": found}),
+    "limits": st.dictionaries(st.sampled_from(LIMIT_NAMES), LIMIT, max_size=2),
+}
+
+
+def ready(words: st.SearchStrategy[Any], template: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Any way to be ready that needs no object."""
+    ways: dict[str, st.SearchStrategy[Any]] = {
+        "notify": st.just(value=True),
+        "stopped": st.just(value=True),
+        "fd": st.integers(900, 1023),
+        "log": st.sampled_from(["^a$", "${x}", "a: b"]),
+        "tcp": st.integers(1, 65535),
+        "exec": words,
+        "unix": template.filter(bool),
+    }
+    one = st.sampled_from(sorted(ways)).flatmap(lambda way: st.fixed_dictionaries({way: ways[way]}))
+    return st.builds(lambda way, timeout: {**way, **timeout}, one, some(timeout=DURATIONS))
 
 
 def merged(parts: list[str | Placeholder]) -> tuple[str | Placeholder, ...]:
@@ -256,7 +333,16 @@ def test_the_resolved_form_is_the_same_run(topology: Topology) -> None:
     first = compile_plan(loaded, instance="i", environment={}, host=host)
     assert compile_plan(again, instance="i", environment={}, host=host).objects == first.objects
     assert RunPlan.from_json(first.to_json()) == first
-    assert {step.process for step in steps(first) if step.action == "start"} == {item.name for item in first.processes}
+    starting = {item.name for item in first.processes if item.autostart}
+    assert {step.process for step in steps(first) if step.action == "start"} == starting
+    second = compile_plan(again, instance="i", environment={}, host=host)
+    assert [without_paths(item) for item in second.processes] == [without_paths(item) for item in first.processes]
+
+
+def without_paths(item: ProcessPlan) -> ProcessPlan:
+    """Return a process without what the resolved form makes absolute."""
+    ready = item.ready and item.ready._replace(command=(), path=())
+    return item._replace(command=(), directory=(), python="", stdin_file=(), stop_command=(), ready=ready)
 
 
 @pytest.mark.parametrize("name", ["x.yaml", "x.json"])
