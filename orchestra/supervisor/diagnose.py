@@ -59,6 +59,8 @@ def stage_failed(stage: str, path: str, number: int) -> LaunchFailed:
     problem = f"{path}: {os.strerror(number)}" if path else os.strerror(number)
     if stage == "chdir":
         problem = f"cannot enter the directory {path}: {os.strerror(number)}"
+    if stage == "isolation":
+        problem = f"a namespace of its own was refused: {os.strerror(number)}"
     hint = "See `ulimit -n`, or run fewer processes at a time." if number in (errno.EMFILE, errno.ENFILE) else ""
     detail = f"{stage} -> {errno_name(number)}"
     return LaunchFailed(problem, stage=stage, errno=number, path=path, detail=detail, hint=hint)

@@ -48,6 +48,7 @@ class Surroundings(NamedTuple):
     module: str
     environment: tuple[tuple[str, str], ...]
     attributes: Attributes  # processors apart: those are each child's own
+    isolation: str
 
 
 class Hooks(Protocol):
@@ -216,7 +217,9 @@ class Preloads:
         environment, _ = self._environment(plan)
         module = plan.function.partition(":")[0]
         own = plan.attributes._replace(cpu_affinity=())
-        return Surroundings(plan.python or self._python, module, tuple(sorted(environment.items())), own)
+        return Surroundings(
+            plan.python or self._python, module, tuple(sorted(environment.items())), own, plan.isolation
+        )
 
     def _make(self, process: str, key: Surroundings) -> _Parent:
         """Start a parent and give it its order. Raises LaunchFailed."""
@@ -232,6 +235,7 @@ class Preloads:
                         [key.python, _PROGRAM, str(number), _TITLE_ROOM],
                         self._folder, environment, self._null, stdout, stderr,
                         extra_fds={number: theirs.fileno()}, attributes=key.attributes,
+                        isolated=key.isolation == "private",
                     )  # fmt: skip
                     pid = spawn.launch(launch, open_files=self.open_files)
                     self._hooks.read(key, pid)

@@ -23,6 +23,8 @@ from functools import cache
 from typing import Any
 
 from orchestra.bindings import FIRST_FD
+from orchestra.errors import KernelError
+from orchestra.kernel import namespaces
 from orchestra.runplan import Attributes
 from orchestra.supervisor import attributes, become, diagnose
 from orchestra.supervisor.attributes import Step
@@ -45,6 +47,7 @@ class Launch:
     extra_fds: Mapping[int, int] = field(default_factory=dict)  # number in the child -> descriptor
     attributes: Attributes = _NO_ATTRIBUTES
     replica: int = 1
+    isolated: bool = False  # in an IPC namespace of its own
     terminal: bool = False  # stdout is a terminal, and becomes the controlling one of the child's session
     function: str = ""  # for the parent of functions: "module:name"; then argv is what `ps` shows
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -64,7 +67,7 @@ def launch(wanted: Launch, *, open_files: tuple[int, int] | None = None) -> int:
     enter(wanted.directory)
     path = executable(wanted.argv[0], wanted.environment)
     steps = steps_of(wanted, open_files)
-    if wanted.passed or wanted.extra_fds or wanted.terminal or steps:
+    if wanted.passed or wanted.extra_fds or wanted.isolated or wanted.terminal or steps:
         return _fork(wanted, path, steps)
     return _spawn(wanted, path)
 
@@ -184,6 +187,15 @@ def _handled() -> list[int]:
     return [number for number in signal.valid_signals() if callable(signal.getsignal(number))]
 
 
+def _isolate() -> None:
+    """Leave for an IPC namespace of our own. Raises OSError."""
+    try:
+        namespaces.make_private_ipc()
+    except KernelError as err:
+        cause = err.__cause__
+        raise (cause if isinstance(cause, OSError) else OSError(errno.EPERM, err.problem)) from err
+
+
 def _become(wanted: Launch, path: str, reply: int, defaults: Sequence[int], steps: Sequence[tuple[Any, ...]]) -> None:
     """Turn the forked child into the program; never returns."""
     stage = b"descriptors"
@@ -195,6 +207,9 @@ def _become(wanted: Launch, path: str, reply: int, defaults: Sequence[int], step
         if wanted.terminal:
             stage = b"terminal"
             become.control_terminal(1)
+        if wanted.isolated:
+            stage = b"isolation"
+            _isolate()
         stage = b"signals"
         for handled in defaults:
             signal.signal(handled, signal.SIG_DFL)

@@ -96,6 +96,7 @@ class Wire:
                 extra_fds=extra_fds,
                 attributes=self.plan.attributes,
                 replica=replica,
+                isolated=self.plan.isolation == "private" and not command,
                 terminal=self.has_terminal and not command,
                 function=function,
                 arguments=self.plan.arguments,

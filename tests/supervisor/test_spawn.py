@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestra.errors import LaunchFailed
+from orchestra.kernel.namespaces import can_isolate
 from orchestra.supervisor import spawn
 from orchestra.supervisor.spawn import Launch, launch
 
@@ -240,3 +241,18 @@ def test_no_descriptor_is_left_open_by_launches_that_fail(tmp_path: Path, null: 
     for way in WAYS:
         refused(tmp_path, null, "./none", way=way)
     assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_child_in_a_namespace_of_its_own(tmp_path: Path, null: int) -> None:
+    if why := can_isolate():
+        pytest.skip(why)
+    read, write = os.pipe()
+    script = "readlink /proc/self/ns/ipc; ls /dev/shm | wc -l"
+    environment = {"PATH": os.environ["PATH"]}
+    pid = launch(Launch(["sh", "-c", script], str(tmp_path), environment, null, write, null, isolated=True))
+    os.close(write)
+    assert status(pid) == 0
+    namespace, count = os.read(read, 100).decode().split()
+    os.close(read)
+    assert namespace != os.readlink("/proc/self/ns/ipc")
+    assert count == "0"
