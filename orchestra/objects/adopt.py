@@ -42,24 +42,28 @@ def adopt_recorded(
     """Record the identity of an announced object that its maker has made by now; return it, complete.
 
     One that was adopted before and is still the same comes back as it is; where its maker has made another one in its
-    place, that one is adopted. Raises ObjectGone when there is none, ShapeMismatch when it is not as declared, other
-    KernelErrors, LedgerError; then nothing was recorded.
+    place, that one is adopted. Raises ObjectGone when there is none, other KernelErrors and LedgerError, and then
+    nothing was recorded; ShapeMismatch for one that is not as declared: it is ours to remove all the same.
     """
     plan, row = thing.plan, thing.row
     stat = world.adapter(plan.family, plan.kind).stat(_ref(plan))
     if stat is None:
         raise ObjectGone(f"{plan.key}: {plan.made_by} was to make {_ref(plan)}, and it does not exist")
+    is_known = row.identity is not None and row.identity.is_same(stat.identity)
+    if not is_known:
+        with ledger.transaction():
+            if row.state is not ObjectState.INTENDED:
+                ledger.settle(row.recorded, ObjectState.GONE, f"{plan.made_by} made another one in its place")
+                row = _recorded(ledger, ledger.intend(_row(plan, run, folder, world)))
+            ledger.confirm(row.recorded, Handle(stat.ref, stat.identity))
     found = differences(plan, stat, exact=False)
     if found:
         raise misshapen(plan, stat, found, hint=f"{plan.made_by} makes it: change the program or the file.")
-    if row.identity is not None and row.identity.is_same(stat.identity):
-        return thing
-    with ledger.transaction():
-        if row.state is not ObjectState.INTENDED:
-            ledger.settle(row.recorded, ObjectState.GONE, f"{plan.made_by} made another one in its place")
-            row = _recorded(ledger, ledger.intend(_row(plan, run, folder, world)))
-        ledger.confirm(row.recorded, Handle(stat.ref, stat.identity))
-    return LiveObject(plan, _recorded(ledger, row.recorded), Handle(stat.ref, stat.identity), size=_size(plan, stat))
+    return (
+        thing
+        if is_known
+        else LiveObject(plan, _recorded(ledger, row.recorded), Handle(stat.ref, stat.identity), size=_size(plan, stat))
+    )
 
 
 def _ref(plan: ObjectPlan) -> ObjectRef:

@@ -128,13 +128,14 @@ def test_another_one_in_its_place_is_adopted_anew(bench: Bench, plan: ObjectPlan
         os.close(keep)
 
 
-def test_another_shape_is_not_adopted(bench: Bench) -> None:
+def test_one_of_another_shape_is_refused_and_ours_to_remove(bench: Bench) -> None:
     plan = PLANS[1]
     thing = bench.announce(plan)
     bench.make(plan, size=8192)
     with pytest.raises(ShapeMismatch, match="size is 8192, declared 4096"):
         bench.adopt(thing)
-    assert bench.states() == [ObjectState.INTENDED]
+    assert bench.states() == [ObjectState.LIVE]
+    assert remove_recorded(bench.ledger, bench.ledger.objects()[0]).outcome is Outcome.REMOVED
 
 
 def test_a_folder_in_the_way_and_a_row_that_vanished(bench: Bench, tmp_path: Path) -> None:

@@ -126,10 +126,8 @@ def test_another_shape_or_nothing_at_all_is_a_failure_of_the_maker(place: Path, 
         try:
             assert words in ended["failed"][0]["reason"]
             assert run.rows()["b.1"].state == "skipped"
-            if size != "none":
-                assert ended["objects_left"][0]["kept"] is False
-                assert "never seen" in ended["objects_left"][0]["why"]
-                assert board_row(run) is ObjectState.INTENDED, "nothing proves that it is ours"
+            assert ended["objects_left"] == []
+            assert board_row(run) is (ObjectState.GONE if size == "none" else ObjectState.REMOVED)
         finally:
             Path(f"/dev/shm{SEGMENT}").unlink(missing_ok=True)
 
@@ -145,6 +143,19 @@ def test_one_that_exists_at_the_start_is_a_conflict_before_anything_is_made(plac
             assert "object.created" not in run.path()
     finally:
         Path(f"/dev/shm{SEGMENT}").unlink()
+
+
+def test_what_a_maker_left_that_failed_before_it_was_ready_is_not_touched(place: Path) -> None:
+    with running(place, process("maker", *python(MAKE + "os._exit(3)")), objects=[BOARD]) as run:
+        try:
+            ended = run.ended()
+            assert ended["failed"][0]["reason"] == "exited with code 3"
+            assert ended["objects_left"][0]["kept"] is False
+            assert "never seen" in ended["objects_left"][0]["why"]
+            assert board_row(run) is ObjectState.INTENDED, "nothing proves that it is ours"
+            assert Path(f"/dev/shm{SEGMENT}").exists()
+        finally:
+            Path(f"/dev/shm{SEGMENT}").unlink(missing_ok=True)
 
 
 def test_a_kill_between_the_making_and_the_record_leaves_a_row_that_says_so(place: Path) -> None:
