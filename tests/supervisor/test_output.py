@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Hashable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,12 @@ A = Who("a", 1)
 class Bench:
     """Outputs with a log file and a record of the ends."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, raw: Path | None = None) -> None:
         self.path = folder / "log.jsonl"
         self.log = LogFile(self.path, run="r")
         self.reactor = Reactor()
-        self.ends: list[Who] = []
-        self.outputs = Outputs(self.reactor, self.log, "r", 2, self.ends.append)
+        self.ends: list[Hashable] = []
+        self.outputs = Outputs(self.reactor, self.log, "r", 2, self.ends.append, raw)
 
     def start(self, who: Who = A) -> tuple[int, int]:
         """Begin to capture; return our own write ends."""
@@ -150,6 +152,118 @@ def test_a_launch_that_fails_leaves_no_descriptor(bench: Bench) -> None:
         raise KeyError
     assert sorted(os.listdir("/proc/self/fd")) == before
     assert not bench.outputs.is_open(A)
+
+
+def test_nothing_of_one_incarnation_comes_into_the_next(bench: Bench) -> None:
+    first, err = bench.start()
+    os.write(first, b"old, half")
+    os.close(err)
+    bench.outputs.drain(A)  # somebody else still holds the pipe
+    with bench.outputs.pipes(A) as (out, _):
+        second = os.dup(out)
+        bench.outputs.started(A, 8)
+    os.write(second, b"new\n")
+    os.close(second)
+    bench.outputs.drain(A)
+    os.write(first, b" a line\n")
+    os.close(first)
+    bench.outputs.drain(A)
+    assert [(r["pid"], r["message"]) for r in bench.records()] == [(8, "new"), (7, "old, half a line")]
+    assert not bench.outputs.is_open(A)
+
+
+def test_a_raw_copy_of_each_stream(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, tmp_path / "raw")
+    out, err = bench.start()
+    os.write(out, b"\x00\xff no line")
+    os.write(err, b"a\nb\n")
+    bench.outputs.drain(A)
+    os.close(out)
+    os.close(err)
+    bench.outputs.close()
+    assert {path.name: path.read_bytes() for path in (tmp_path / "raw").iterdir()} == {
+        "a.1.stdout": b"\x00\xff no line", "a.1.stderr": b"a\nb\n",
+    }  # fmt: skip
+    assert "event" not in bench.records()[0]
+    bench.log.close()
+
+
+def test_a_raw_copy_that_cannot_be_written_is_said_and_costs_no_line(tmp_path: Path) -> None:
+    (tmp_path / "raw").touch()
+    bench = Bench(tmp_path, tmp_path / "raw" / "deeper")
+    out, err = bench.start()
+    for _ in range(2):
+        os.write(out, b"line\n")
+        bench.outputs.drain(A)
+    os.close(out)
+    os.close(err)
+    bench.outputs.close()
+    *lines, lost = bench.records()
+    assert [record["message"] for record in lines] == ["line", "line"]
+    assert lost["message"] == "10 bytes are missing in the raw copy of stdout of a.1: ENOTDIR"
+    assert (lost["event"], lost["stream"]) == ("log.raw_lost", "stdout")
+    assert lost["data"] == {"bytes": 10, "reason": "ENOTDIR"}
+    bench.log.close()
+
+
+def test_a_slow_disk_slows_the_child_and_memory_stays_small(tmp_path: Path) -> None:
+    # A FIFO is a disk that takes 64 KiB and then nothing until somebody reads.
+    os.mkfifo(tmp_path / "log.jsonl")
+    bench = Bench(tmp_path)
+    disk = os.open(bench.path, os.O_RDONLY)
+    out, err = bench.start()
+    os.close(err)
+    block = b"".join([b"%063d\n" % number for number in range(1024)])
+    total, begun, taken = 4 * 1024 * 1024, threading.Event(), bytearray()
+    done: list[int] = []
+
+    def write() -> None:
+        for start in range(0, total, len(block)):
+            os.write(out, block)
+            if start >= 256 * 1024:
+                begun.set()
+        done.append(total)
+        os.close(out)
+
+    def take() -> None:
+        done.append(-1 if begun.wait(20) and not done else 0)
+        while (piece := os.read(disk, 65536)) != b"":
+            taken.extend(piece)
+
+    threads = [threading.Thread(target=write), threading.Thread(target=take)]
+    for thread in threads:
+        thread.start()
+    most = 0
+    while bench.outputs.is_open(A):
+        bench.reactor.turn()
+        most = max(most, bench.log.pending)
+        bench.log.flush()
+    bench.outputs.close()
+    bench.log.close()
+    for thread in threads:
+        thread.join()
+    os.close(disk)
+    assert done == [-1, total], "the child was not done before the disk took anything"
+    assert most < 1024 * 1024
+    messages = [json.loads(line)["message"] for line in bytes(taken).splitlines()]
+    assert messages == block.decode().splitlines() * (total // len(block))
+
+
+def test_a_stream_gives_way_to_others(bench: Bench) -> None:
+    out, err = bench.start()
+    other = Who("b", 1)
+    with bench.outputs.pipes(other) as (second, _):
+        theirs = os.dup(second)
+        bench.outputs.started(other, 8)
+    os.set_blocking(out, False)
+    with suppress(BlockingIOError):
+        while os.write(out, (b"x" * 1023 + b"\n") * 64):
+            pass
+    os.write(theirs, b"me too\n")
+    bench.reactor.turn()
+    assert "me too" in bench.said()
+    for fd in (out, err, theirs):
+        os.close(fd)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any
 
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import RunRow
+from orchestra.logs.files import segments_of
 from orchestra.runplan import Dependency, ObjectPlan, ProcessPlan, RunPlan
 from orchestra.statedir import StateDir
 from orchestra.supervisor.channel import Channel
@@ -103,9 +104,8 @@ class Run:
 
     def log(self) -> list[dict[str, Any]]:
         """Every record of the log so far."""
-        path = Path(self.wait_for("accepted")["log"])
-        text = path.read_text() if path.exists() else ""
-        return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+        text = b"".join([Path(part).read_bytes() for part in segments_of(self.wait_for("accepted")["log"])])
+        return [json.loads(line) for line in text.split(b"\n") if line.endswith(b"}")]
 
     def path(self, *names: str) -> list[str]:
         """The path of events: `event process`, for the processes named, or all."""
