@@ -8,6 +8,7 @@ from orchestra.bindings import Placeholder
 from orchestra.topology.interpolation import Expanded, Scope, Unresolved, expand
 from orchestra.topology.model import Process
 from orchestra.topology.nodes import Scalar, Source
+from orchestra.topology.processmodels import StdinFile
 from tests.support.topologies import load_text, problem_of, problems_of
 
 
@@ -156,3 +157,50 @@ def test_a_shared_placeholder_is_checked_for_each_user() -> None:
 def test_a_model_made_in_python_takes_placeholders_too() -> None:
     process = Process(command=["cat", "${queues.q.name} $${x}"], uses=["q"])  # type: ignore[arg-type]
     assert process.command[1] == (Placeholder("q", "name"), " ${x}")
+
+
+def test_placeholders_in_the_parts_of_a_process() -> None:
+    text = """version: 1
+queues: { q: { name: /q } }
+segments: { s: { family: file, path: ./s, size: 1 } }
+variables: { n: 3 }
+processes:
+  a:
+    command: [x]
+    uses: [q, s]
+    ready: { exec: "check --name ${queues.q.name} '${n} ${replica}'", timeout: "${n}s" }
+    stop: { command: "kill ${replica}", grace: "${n}" }
+    stdin: { file: "${segments.s.path}" }
+  b: { command: [x], ready: { unix: "run/${replica}" } }
+"""
+    process = load_text(text).topology.processes["a"]
+    assert process.ready is not None
+    assert process.ready.exec == (
+        ("check",), ("--name",), (Placeholder("q", "name"),), ("3 ", Placeholder("", "replica")),
+    )  # fmt: skip
+    assert process.ready.timeout == process.stop.grace == 3.0
+    assert process.stop.command == (("kill",), (Placeholder("", "replica"),))
+    assert process.stdin == StdinFile(file=(Placeholder("s", "path"),))
+    other = load_text(text).topology.processes["b"].ready
+    assert other is not None
+    assert other.unix == ("run/", Placeholder("", "replica"))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "ready: {log: '${replica}'}", "ready: {notify: true, timeout: '${replica}'}", "env_file: '${replica}'",
+        "nice: '${replica}'", "stop: {grace: '${queues.q.name}'}", "wait_for: {q: {messages: '${replica}'}}",
+    ],
+)  # fmt: skip
+def test_no_placeholders_elsewhere(keys: str) -> None:
+    found = problem_of(f"version: 1\nqueues: {{q: }}\nprocesses: {{a: {{command: [x], uses: [q], {keys}}}}}\n")
+    assert found.code == "bad_placeholder"
+
+
+def test_shell_syntax_in_the_commands_of_a_process() -> None:
+    text = "version: 1\nprocesses: {a: {command: [x], ready: {exec: a | b}, stop: {command: 'a; b'}}}\n"
+    assert [(item.code, item.path) for item in problems_of(text)] == [
+        ("shell_syntax", "processes.a.ready.exec"),
+        ("shell_syntax", "processes.a.stop.command"),
+    ]
