@@ -56,7 +56,7 @@ def audit(
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="List also what is foreign, deleted or unknown.")] = False,
     all_namespaces: Annotated[
-        bool, typer.Option("--all-namespaces", help="Look into the namespaces of all visible processes, as containers.")
+        bool, typer.Option("--all-namespaces", help="Also in other namespaces: containers.")
     ] = False,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit 0 also when something leaked.")] = False,
     file: Annotated[

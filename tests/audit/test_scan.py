@@ -155,7 +155,7 @@ def test_after_a_restart_of_the_host_nothing_in_memory_is_left(desk: Desk) -> No
     here = KERNEL.here()
     later = replace(KERNEL, here=lambda: replace(here, boot_id="later"))
     report = scan(desk.ledger, lambda _: False, world=later)
-    assert {finding.row.family for finding in report.findings} == {Family.FILE, Family.FIFO}
+    assert {finding.ref.family for finding in report.findings} == {Family.FILE, Family.FIFO}
 
 
 def test_when_holders_cannot_be_found_out_nobody_is_said_to_be_nobody(desk: Desk) -> None:

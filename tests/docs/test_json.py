@@ -32,10 +32,10 @@ def documented(command: str) -> set[str]:
     assert row, f"no row for {command}"
     names = set(re.findall(r"`(\w+)`", row[1]))
     if "[finding" in row[1]:
-        names |= documented("audit") - {"namespace", "findings", "summary"}
+        names |= documented("audit") - {"findings", "summary", "gaps", "notes"}
     if "warnings" in names or "holders" not in names:
         return names
-    return names | {"pid", "command", "how"}
+    return names | {"pid", "command", "how"} | ({"started_at", "user", "unit"} if "evidence" in names else set())
 
 
 def keys_of(answer: Any) -> Iterator[str]:

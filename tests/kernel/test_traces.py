@@ -18,10 +18,11 @@ SHM = os.stat("/dev/shm").st_dev
 def test_a_file_system_is_looked_for_as_a_whole(ipc_name: Callable[[], str]) -> None:
     path = "/dev/shm" + ipc_name()
 
-    def hold() -> object:
+    def hold() -> mmap.mmap:
         with open(path, "wb+") as file:
             file.truncate(4096)
-            return mmap.mmap(file.fileno(), 4096), os.unlink(path)
+            os.unlink(path)
+            return mmap.mmap(file.fileno(), 4096)
 
     with holding(hold) as pid:
         found = look(Wanted(devices=frozenset({SHM})))
