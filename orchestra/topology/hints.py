@@ -86,7 +86,7 @@ PROCESS = {
     "ExecStart": "The program and its arguments are `command:`.",
     "run": "The program and its arguments are `command:`.",
     "argv": "The program and its arguments are `command:`.",
-    "args": "Arguments follow the program in `command:`.",
+    "args": "Arguments follow the program in `command:`; those of a function are `arguments: {name: value}`.",
     "entrypoint": "The program and its arguments are `command:`.",
     "script": "The program and its arguments are `command:`; for shell text write [sh, -c, '…'].",
     "shell": "No shell runs the command; for shell text write `command: [sh, -c, '…']`.",

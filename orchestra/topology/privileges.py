@@ -62,7 +62,7 @@ def users(loaded: Loaded, limits: KernelLimits, host: HostFacts) -> Iterator[Pro
                 message = f"this host has no group `{process.group}`"
                 yield loaded.marks.problem((*path, "group"), "unknown_name", message)
             elif group != host.own_gid() and not may(limits, SETGID):
-                message = f"only root may run a process with the group `{process.group}`"
+                message = f"running a process with the group `{process.group}` takes root (CAP_SETGID)"
                 yield loaded.marks.problem((*path, "group"), "privilege", message, _AS_ROOT)
 
 
@@ -74,12 +74,15 @@ def _user(
 ) -> Iterator[Problem]:
     account = host.account(user)
     if account is None and isinstance(user, str):
-        yield loaded.marks.problem(path, "unknown_name", f"this host has no user `{user}`")
+        name, _, group = user.partition(":")
+        hint = f"The group is a key of its own: `user: {name}`, `group: {group}`." if group else ""
+        yield loaded.marks.problem(path, "unknown_name", f"this host has no user `{user}`", hint)
     elif account is None and process.group is None and user != host.own_uid():
         message = f"this host knows no user {user}, so it has no group"
         yield loaded.marks.problem(path, "missing_key", message, "Add `group:`, a name or a number.")
     elif (user if account is None else account.uid) != host.own_uid() and not _may_change_user(limits):
-        yield loaded.marks.problem(path, "privilege", f"only root may run a process as `{user}`", _AS_ROOT)
+        message = f"running a process as `{user}` takes root (CAP_SETUID and CAP_SETGID)"
+        yield loaded.marks.problem(path, "privilege", message, _AS_ROOT)
 
 
 def _may_change_user(limits: KernelLimits) -> bool:

@@ -182,7 +182,7 @@ def read_limit(value: Any) -> int:
     try:
         return read_size(value)
     except PydanticCustomError as err:
-        if err.type == QUIET:
+        if err.type in (QUIET, "bad_size") and not str(found).isalpha():
             raise
         hint = "Write a number, a size such as 64MiB, or `unlimited`."
         raise fault("bad_value", f"expected a limit, found {described(value)}", hint) from None
