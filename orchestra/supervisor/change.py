@@ -87,7 +87,12 @@ def difference(old: RunPlan, new: RunPlan, *, only: Collection[str] = ()) -> Dif
     }
     retold = {key for key in recorded if had[key].extra != has[key].extra}
     both = [(before[name], plan) for name, plan in after.items() if name in before]
-    restarted = {plan.name: words for was, plan in both if (words := _why_restarted(was, plan, {*remade, *retold}))}
+    makes = [(item.made_by, key) for key, item in has.items() if item.made_by and key in {*remade, *(has.keys() - had)}]
+    restarted = {
+        plan.name: words
+        for was, plan in both
+        if (words := _why_restarted(was, plan, {*remade, *retold}, [key for name, key in makes if name == plan.name]))
+    }
     return Difference(
         plan=new._replace(**{name: getattr(old, name) for name in FIXED}),
         added=tuple(name for name in after if name not in before),
@@ -153,12 +158,12 @@ def _by(items: Sequence[Any], field: str) -> dict[str, Any]:
     return {getattr(item, field): item for item in items}
 
 
-def _why_restarted(was: ProcessPlan, plan: ProcessPlan, objects: Collection[str]) -> str:
-    """Return in words what differs that only another start can bring, or ""."""
+def _why_restarted(was: ProcessPlan, plan: ProcessPlan, objects: Collection[str], makes: Sequence[str]) -> str:
+    """Return in words what differs that only another start can bring, or "". It is to make the objects of `makes`."""
     if _same_but_patience(was, plan):
         was = was._replace(ready=plan.ready)
-    changed = [*_differing(was, plan, AT_THE_START), *(use.object for use in plan.uses if use.object in objects)]
-    return ", ".join(changed)
+    used = [use.object for use in plan.uses if use.object in objects]
+    return ", ".join(dict.fromkeys([*_differing(was, plan, AT_THE_START), *used, *makes]))
 
 
 def _same_but_patience(was: ProcessPlan, plan: ProcessPlan) -> bool:

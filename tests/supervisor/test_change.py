@@ -124,6 +124,13 @@ def test_added_removed_and_scaled() -> None:
     ]  # fmt: skip
 
 
+def test_who_makes_an_object_starts_anew_for_it() -> None:
+    made = JOBS._replace(name="/x", made_by="a")
+    assert difference(run(process("a")), run(made, process("a"))).restarted == {"a": "jobs"}
+    reshaped = difference(run(made, process("a")), run(made._replace(max_messages=9), process("a")))
+    assert reshaped.restarted == {"a": "jobs"}
+
+
 def test_a_part_of_the_file_touches_nothing_else() -> None:
     before = run(JOBS, BOARD, process("a", uses=READS), process("b"))
     part = run(JOBS, process("b", grace=1.0), process("c"))
