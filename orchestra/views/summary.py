@@ -25,6 +25,7 @@ class Ending:
     kept: Sequence[tuple[str, str]] = ()  # object, what and why
     left: Sequence[tuple[str, str]] = ()  # object that should have gone, why it is still there
     diagnosis: str = ""  # file with what Python said about a defect of ours
+    lines_lost: int = 0  # that could not be written to the log
 
 
 def summarise(ending: Ending, paint: Paint = PLAIN) -> str:
@@ -37,6 +38,9 @@ def summarise(ending: Ending, paint: Paint = PLAIN) -> str:
     if ending.failed:
         who = ending.failed[0][0]
         lines.append(f"{paint('help', 'bold', 'cyan')}: orchestra logs {ending.instance}.{clean(who)}")
+    if ending.lines_lost:
+        what = _count(ending.lines_lost, "line is", "lines are")
+        lines.append(f"{paint('warning', 'bold', 'yellow')}: {what} missing in the log: it could not be written")
     if ending.diagnosis:
         lines.append(f"{paint('help', 'bold', 'cyan')}: this looks like a bug of orchestra: see {ending.diagnosis}")
     if ending.state == "crashed":

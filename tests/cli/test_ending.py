@@ -20,6 +20,13 @@ def test_a_good_end(record: Record) -> None:
     assert (ending.state, ending.seconds, ending.failed, ending.stopped) == ("down", 2.0, [], [])
 
 
+def test_lost_lines_are_counted(record: Record) -> None:
+    record.run("r1", "pipeline")
+    ending = ending_of(record.places, "r1", {**TOLD, "lines_lost": 12}, now=0)
+    assert ending is not None
+    assert ending.lines_lost == 12
+
+
 def test_replicas_have_numbers_only_where_there_are_several(record: Record) -> None:
     run = record.run("r1", "pipeline", state="failed")
     record.processes(

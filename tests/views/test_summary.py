@@ -53,6 +53,12 @@ def test_a_crash_says_what_finishes_it() -> None:
     ]
 
 
+def test_missing_lines_are_said() -> None:
+    text = summarise(replace(WELL, lines_lost=1))
+    assert text.splitlines()[1:] == ["warning: 1 line is missing in the log: it could not be written"]
+    assert "1200 lines are missing in the log" in summarise(replace(WELL, lines_lost=1200))
+
+
 def test_a_hundred_failures_do_not_fill_the_screen() -> None:
     ending = replace(WELL, state="failed", failed=[(f"w.{n}", "x") for n in range(100)], stopped=["s"] * 40)
     lines = summarise(ending).splitlines()
