@@ -63,7 +63,10 @@ def up(
         bool, typer.Option("--hold", help="Keep the objects after all processes have ended, until Ctrl-C.")
     ] = False,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="A failure stops only what depends on the failed process.")
+        bool,
+        typer.Option(
+            "--keep-going", help="A failure stops only what depends on the failed process, unless the file says."
+        ),
     ] = False,
     exit_code_from: Annotated[
         str | None, typer.Option(metavar="PROCESS", help="End with its exit code; 128+n for a signal.")
@@ -100,9 +103,17 @@ def up(
     chosen, only = _split(words or [], file)
     from orchestra.cli.prepare import prepare
 
-    prepared = prepare(chosen, name=name, settings=set_ or (), scale=scale or (), only=only, isolation=isolation)
+    prepared = prepare(
+        chosen,
+        name=name,
+        settings=set_ or (),
+        scale=scale or (),
+        only=only,
+        isolation=isolation,
+        keep_going=keep_going,
+    )
     prepared.tell_warnings()
-    plan = _keep_going(prepared.plan) if keep_going else prepared.plan
+    plan = prepared.plan
     if exit_code_from is not None and all(process.name != exit_code_from for process in plan.processes):
         raise UsageError(
             f"--exit-code-from: no process is called `{exit_code_from}`",
@@ -138,16 +149,6 @@ def _refuse_in_the_background(*, hold: bool, exit_code_from: str | None) -> None
             "--exit-code-from needs the end of the run, which -d does not wait for",
             hint="Leave out -d, or ask later: orchestra wait PROCESS --format json",
         )
-
-
-def _keep_going(plan: RunPlan) -> RunPlan:
-    """Have a failure stop only those that depend on it, wherever the file would stop all."""
-    return plan._replace(
-        processes=tuple(
-            process._replace(escalate="stop-dependants") if process.escalate == "stop-all" else process
-            for process in plan.processes
-        )
-    )
 
 
 def _split(words: list[str], file: str | None) -> tuple[str | None, list[str]]:

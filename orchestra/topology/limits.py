@@ -43,10 +43,13 @@ def made(loaded: Loaded, model: type[Found]) -> list[tuple[tuple[str, str], Foun
 
 
 def in_a_namespace(limits: KernelLimits) -> KernelLimits:
-    """Return what bounds a run in an IPC namespace of its own, whose limits are raised to fit it and which is empty."""
+    """Return what bounds a run in an IPC namespace of its own, whose limits are raised to fit it and which is empty.
+
+    A new namespace has the kernel's default of kernel.msgmax, whatever the host has set.
+    """
     return limits._replace(
         mq_msg_max=MESSAGES_HARD_MAX, mq_msgsize_max=MESSAGE_SIZE_HARD_MAX, mq_queues_max=None, queues_now=0,
-        msgmax=None, msgmnb=None, msgmni=None, sysv_queues_now=0, shmmax=None, shmmni=None, shmall_pages=None,
+        msgmax=8192, msgmnb=None, msgmni=None, sysv_queues_now=0, shmmax=None, shmmni=None, shmall_pages=None,
         sysv_segments_now=0, semmsl=None, semmns=None, semmni=None, sysv_sets_now=0, sysv_semaphores_now=0,
         shm_free=None, shm_mounted=True,
     )  # fmt: skip
