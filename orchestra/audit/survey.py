@@ -15,10 +15,11 @@ from typing import NamedTuple, overload
 from orchestra.audit import boxed, rules
 from orchestra.audit.attribute import CLOCK_GRAIN, Makers, deeds_of, makers
 from orchestra.audit.classify import VERDICT_OF, Found, Reason, Verdict, classify_found, reason_for
+from orchestra.audit.notes import notes
 from orchestra.audit.report import Finding, Report
 from orchestra.audit.scan import IsLive, Look, judge, look_at_all, positions
 from orchestra.kernel import holders as holding
-from orchestra.kernel import inventory, lease, libc, places, procfs, traces
+from orchestra.kernel import inventory, lease, libc, places, pressure, procfs, traces
 from orchestra.kernel.census import Census, Process, user_name
 from orchestra.kernel.inventory import Inventory, Place, Seen
 from orchestra.kinds import Family, Holder, Holders, Identity, Kind
@@ -67,12 +68,14 @@ def _survey(ledger: Ledger, is_live: IsLive, *, all_namespaces: bool, world: Wor
     sky = _Sky(found, Census(root), rules.load(), root)
     ours = _ours(recorded, looks, private)
     seen = [one for each in (here, *elsewhere) for one in sky.judge(each, ours)]
+    used = Counter((each.family, each.kind) for each in here.objects)
     gaps = tuple(gap for each in (here, *elsewhere) for gap in each.gaps) + unasked + sky.gaps()
     return Report(
         where.ipc_ns,
         Findings(recorded, seen, sky),
         sum(look.ruling.elsewhere for look in looks),
         gaps,
+        notes(used, pressure.read(root), ours=bool(recorded)),
         counts=Counter([*(each.verdict for each in recorded), *(VERDICT_OF[each.reason] for each in seen)]),
     )
 
