@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from orchestra.audit.declared import declared, unnamed
 from orchestra.audit.report import Finding
 from orchestra.cli.exits import tell
 from orchestra.cli.state import State
 from orchestra.errors import UsageError
+from orchestra.ledger.journal import Ledger
 from orchestra.views.ansi import is_terminal
 
 
@@ -31,6 +33,17 @@ def agreed(question: str, shown: str, *, count: int) -> bool:
         tell("")
     tell("nothing was removed")
     return False
+
+
+@contextmanager
+def on_record(state: State) -> Iterator[Ledger]:
+    """Yield a ledger that can be written to: where nothing was ever started there is none yet."""
+    if state.places.ledger.exists():
+        yield state.ledger
+        return
+    state.places.create()
+    with Ledger.open(state.places.ledger) as ledger:
+        yield ledger
 
 
 def declared_in(file: str, state: State) -> Callable[[Finding], bool]:

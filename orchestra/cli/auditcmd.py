@@ -149,6 +149,8 @@ def _last_words(words: Sequence[str], watched: Watched) -> str:
     if watched.elsewhere:
         lines.append(f"note: {_count(watched.elsewhere, 'new object')} provably came from elsewhere")
     lines += [f"not seen: {gap}" for gap in watched.gaps]
+    if watched.gaps and not watched.private and not namespaces.can_isolate():
+        lines.append("help: --private runs it where all of them can be seen")
     return "\n".join(lines)
 
 

@@ -18,14 +18,13 @@ from orchestra.audit.report import Finding
 from orchestra.audit.scan import scan
 from orchestra.audit.survey import Findings, survey
 from orchestra.cli import complete
-from orchestra.cli.asking import agreed, declared_in
+from orchestra.cli.asking import agreed, declared_in, on_record
 from orchestra.cli.exits import ExitCode, tell
 from orchestra.cli.options import Format, FormatOption, emit
 from orchestra.cli.state import State, open_state
 from orchestra.cli.values import parse_duration
 from orchestra.errors import NotFound, UsageError
 from orchestra.kinds import OBJECT_KINDS
-from orchestra.ledger.journal import Ledger
 from orchestra.supervisor.teardown import describe
 from orchestra.views.ansi import paint_for, terminal_width
 from orchestra.views.answer import render_json
@@ -102,7 +101,11 @@ def clean(
         if chosen.remove and not yes and not _agreed(chosen):
             return ExitCode.FAILED
         chosen = _still(state, chosen)
-        done = remove(_writable(state, chosen), chosen)
+        if not chosen.remove:
+            done = Cleaned((), chosen.left)
+        else:
+            with on_record(state) as ledger:
+                done = remove(ledger, chosen)
         _log(state, done)
     _show(done, format_, dry_run=False)
     return done.exit_code
@@ -134,14 +137,6 @@ def _still(state: State, chosen: Chosen) -> Chosen:
         return chosen
     time.sleep(_SECOND_LOOK)
     return confirm(chosen, survey(state.ledger, live_runs(state.ledger, state.places)).findings)
-
-
-def _writable(state: State, chosen: Chosen) -> Ledger:
-    """Return the ledger; where nothing was ever started there is none yet, and removals go on record."""
-    if all(finding.row is not None for finding in chosen.remove) or state.places.ledger.exists():
-        return state.ledger
-    state.places.create()
-    return Ledger.open(state.places.ledger)
 
 
 def _agreed(chosen: Chosen) -> bool:

@@ -12,7 +12,7 @@ import typer
 from orchestra.audit.cleanup import remove_on_record
 from orchestra.audit.liveness import live_runs
 from orchestra.cli import complete
-from orchestra.cli.asking import agreed
+from orchestra.cli.asking import agreed, on_record
 from orchestra.cli.exits import ExitCode
 from orchestra.cli.options import FileOption, Format, FormatOption, NameOption, emit
 from orchestra.cli.state import State, open_state
@@ -74,11 +74,8 @@ def remove(
         doomed = [_find(state, word, name, file) for word in dict.fromkeys(objects)]
         if not yes and not agreed(_question(doomed), _list(doomed), count=len(doomed)):
             return ExitCode.FAILED
-        ledger = state.ledger
-        if not state.places.ledger.exists():  # nothing was ever started: the removal goes on record all the same
-            state.places.create()
-            ledger = Ledger.open(state.places.ledger)
-        results = [(each, _remove(ledger, each, insist=force or not yes)) for each in doomed]
+        with on_record(state) as ledger:
+            results = [(each, _remove(ledger, each, insist=force or not yes)) for each in doomed]
     emit(_json(results) if format_ is Format.JSON else _text(results))
     return ExitCode.FAILED if any(why for _, why in results) else ExitCode.OK
 
