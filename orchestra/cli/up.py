@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 orchestra up                          ./orchestra.yaml, here; Ctrl-C stops it
-orchestra up -d pipeline.yaml         in the background; again: what was edited
+orchestra up -d pipeline.yaml         in the background; again: what is new
 orchestra up --wait pipeline.yaml     and return when everything is ready
 orchestra up pipeline.yaml reader     only this and what it depends on
 orchestra up --set rate=50 --scale worker=8 pipeline.yaml
