@@ -14,7 +14,7 @@ import pytest
 from orchestra.errors import LedgerError
 from orchestra.kinds import OBJECT_KINDS, Family, Identity, Kind, OnDown
 from orchestra.ledger.journal import Ledger
-from orchestra.ledger.rows import ObjectState
+from orchestra.ledger.rows import ObjectState, RemovalRow
 from tests.support.rows import handle_of, object_row, process_row, run_row
 
 
@@ -301,3 +301,18 @@ def test_rows_that_no_version_of_ours_writes_are_an_error_with_words(ledger: Led
     connection.close()
     with pytest.raises(LedgerError, match=r"row of the ledger .* is damaged"):
         ledger.objects()
+
+
+def test_a_removal_of_what_others_made_is_announced_and_settled(tmp_path: Path) -> None:
+    identity = Identity(Family.SYSV, Kind.SEGMENT, boot_id="b", ipc_ns=1, id=0, key=7, cuid=0, cgid=0, size=8, cpid=9)
+    row = RemovalRow("sysv-segment:0", identity, "orphan", "its maker is gone", "clean", pid=11, uid=0)
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        first = ledger.announce_removal(row)
+        second = ledger.announce_removal(row._replace(command="undeclared", run="r1", at=5.0))
+        ledger.settle_removal(first, "removed")
+        one, two = ledger.removals()
+        assert one == row._replace(number=first, at=one.at, outcome="removed")
+        assert one.at > 0
+        assert (two.number, two.outcome, two.run, two.at) == (second, "removing", "r1", 5.0)
+        ledger.settle_removal(second, "refused", "held by 12 (sh)")
+        assert ledger.removals()[1].why == "held by 12 (sh)"

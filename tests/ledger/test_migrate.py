@@ -8,7 +8,7 @@ import pytest
 from orchestra.errors import LedgerError
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.migrate import APPLICATION_ID, VERSION
-from orchestra.ledger.rows import ObjectRow, ProcessRow, RunRow
+from orchestra.ledger.rows import ObjectRow, ProcessRow, RemovalRow, RunRow
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_a_new_ledger_has_the_current_version_and_one_column_per_field(path: Pat
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
     assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
-    for table, row in (("runs", RunRow), ("processes", ProcessRow), ("objects", ObjectRow)):
+    for table, row in (("runs", RunRow), ("processes", ProcessRow), ("objects", ObjectRow), ("removals", RemovalRow)):
         columns = {line[1] for line in connection.execute(f"PRAGMA table_info({table})")}
         assert columns == set(row._fields)
     connection.close()
