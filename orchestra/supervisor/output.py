@@ -195,7 +195,7 @@ class Outputs:
     def _begin(self, stream: _Stream) -> Capture:
         if not self._has_read:
             self._has_read = True
-            _keep_heap()
+            keep_heap()
         process, replica = stream.who  # replica 0 is what was done for all of them
         capture = Capture(run=self._run, process=process, replica=replica or None, pid=stream.pid, stream=stream.name)
         stream.capture = capture
@@ -254,7 +254,7 @@ def pipe_pages(streams: int, soft_limit: int | None = None) -> int:
     return pages
 
 
-def _keep_heap() -> None:
+def keep_heap() -> None:
     """Have malloc(3) keep what it got: else each piece of output asks the kernel for pages and gives them back.
 
     glibc raises both of its thresholds (M_MMAP_THRESHOLD and M_TRIM_THRESHOLD) when memory that it had mapped is freed;

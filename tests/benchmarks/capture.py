@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from orchestra.logs.capture import Capture
 from orchestra.logs.encode import now_text
+from orchestra.supervisor.output import keep_heap
 from tests.benchmarks import harness
 from tests.benchmarks.harness import Case, ratio
 
@@ -82,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = harness.options(__doc__ or "", rounds="9")
     parser.add_argument("--lines", type=int, default=100_000, help="lines in one sample")
     chosen = parser.parse_args(arguments)
+    keep_heap()
     print(f"capture: {harness.machine()}\n")
     texts = {kind: b"".join([line % n for n in range(chosen.lines)]) for kind, line in KINDS.items()}
     cases = [Case(kind, throughput(text, chosen.lines)) for kind, text in texts.items()]
