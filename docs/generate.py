@@ -207,6 +207,47 @@ def _escaped(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+FAMILIES_INTRO = """\
+Objects of software that the [audit](../concepts/audit.md) recognises, in the order in which they are compared. The name
+is a pattern for all of it, without the slash; what lies in a folder goes by the folder's name. "Unheld" says what to
+think of one that nobody holds: `leak` makes it an orphan when its maker is provably gone."""
+
+
+def families_page() -> str:
+    """Every rule of families.json."""
+    from orchestra.audit.rules import load
+
+    parts = ["# Families of objects", FAMILIES_INTRO]
+    for rule in load().all:
+        facts = [("kinds", ", ".join(f"`{kind}`" for kind in sorted(rule.kinds)))]
+        facts += [("name", f"`{rule.name.pattern}`")] if rule.name else []
+        facts += [("owner", f"`{rule.owner.pattern}`")] if rule.owner else []
+        shape = (("size", rule.size), ("members", rule.members), ("mode", rule.mode and f"0o{rule.mode:o}"))
+        facts += [(word, f"`{value}`") for word, value in shape if value is not None]
+        facts += [("key", f"`{rule.key:#010x}`")] if rule.key is not None else []
+        facts += [("key", "none" if not rule.keyed else "any")] if rule.keyed is not None else []
+        facts += [("unheld", f"normal: {rule.why}" if rule.normal else "leak")]
+        if rule.programs is not None:
+            whose = "any user" if rule.programs.any_user else "its owner"
+            asked = f" with `{rule.programs.arguments.pattern}`" if rule.programs.arguments else ""
+            facts += [("normal while", f"a program `{rule.programs.command.pattern}`{asked} of {whose} runs")]
+        facts += (
+            [("an orphan", "may be removed" + (", all of its folder or none" if rule.together else ""))]
+            if (rule.remove)
+            else [("an orphan", f"stays; instead: {rule.instead}")]
+            if rule.instead
+            else []
+        )
+        facts += [("danger", rule.danger)] if rule.danger else []
+        rows = "\n".join(f"| {word} | {_escaped(text)} |" for word, text in facts)
+        parts += [
+            f"## {rule.id}",
+            f"{rule.software[0].upper()}{rule.software[1:]}.",
+            f"| what | is |\n|---|---|\n{rows}",
+        ]
+    return NOTE + "\n\n".join(parts) + "\n"
+
+
 def changelog_page() -> str:
     """The fragments of docs/changelog.d under "Not yet released", then what was released before."""
     page = DOCS / "changelog.md"
@@ -225,6 +266,7 @@ def _indent(text: str) -> str:
 
 
 PAGES: dict[Path, Page] = {
+    REFERENCE / "families.md": families_page,
     REFERENCE / "cli.md": cli_page,
     REFERENCE / "keys.md": keys_page,
     REFERENCE / "events.md": events_page,
