@@ -35,6 +35,7 @@ from orchestra.topology.fields import (
     Owner,
     Path,
     Policy,
+    Positive,
     Replicas,
     Scheduler,
     StdinWord,
@@ -176,7 +177,7 @@ class Process(Extensible):
         default_factory=no_entries, description="Objects, and processes, that must be as described before it starts."
     )
     ready: Ready | None = Field(default=None, description="How it says that it is ready; default: when it runs.")
-    watchdog: Annotated[float, Typed(values.read_duration, shapes.DURATION)] | None = Field(
+    watchdog: Positive | None = Field(
         default=None, description="It must send WATCHDOG=1 to $NOTIFY_SOCKET at least this often, or it has failed."
     )
     restart: AnyRestart = Field(default=Restart(policy=Policy.NEVER), description="When it is started again.")

@@ -366,6 +366,19 @@ def exists_already(document: Document) -> Iterator[Problem]:
                 yield document.marks.problem(path, "pointless", message, hint)
 
 
+def shared_readiness(document: Document) -> Iterator[Problem]:
+    """One port or path shows that some replica is ready, not which."""
+    for name, process in document.topology.processes.items():
+        ready = process.ready
+        if ready is None or process.replicas < 2 or ready.kind not in ("tcp", "unix", "exists"):
+            continue
+        if ready.unix is not None and not all(isinstance(part, str) for part in ready.unix):
+            continue  # `${replica}` makes them different
+        message = f"{process.replicas} replicas are ready as soon as one of them is"
+        hint = "Use `notify`, `fd` or `log`, or `unix` with ${replica} in its path."
+        yield document.marks.problem(("processes", name, "ready", ready.kind), "pointless", message, hint, key=True)
+
+
 def shared_input(document: Document) -> Iterator[Problem]:
     """What two processes read from one standard input goes to either of them."""
     readers = [name for name, item in document.topology.processes.items() if item.stdin is StdinWord.INHERIT]
@@ -379,4 +392,4 @@ def shared_input(document: Document) -> Iterator[Problem]:
 
 
 ERRORS = (cycles, services_never_end, waits, ready_ways, declared_makers, out_of_reach)
-WARNINGS = (always_again, waits_for_a_person, exists_already, shared_input)
+WARNINGS = (always_again, waits_for_a_person, exists_already, shared_readiness, shared_input)

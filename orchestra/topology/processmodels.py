@@ -23,6 +23,7 @@ from orchestra.topology.fields import (
     LimitNumber,
     OneOf,
     Policy,
+    Positive,
     Signal,
     Size,
     StdinWord,
@@ -97,7 +98,7 @@ class Ready(Closed):
     stopped: Annotated[bool, Typed(processvalues.read_true, shapes.TRUE)] | None = Field(
         default=None, description="It has stopped itself with SIGSTOP; it is continued then."
     )
-    timeout: Duration = Field(default=30.0, description="Not ready by then is a failure.")
+    timeout: Positive = Field(default=30.0, description="Not ready by then is a failure.")
 
     @classmethod
     def contradictions(cls, given: Collection[str], *, external: bool) -> list[Contradiction]:  # noqa: ARG003
@@ -198,7 +199,7 @@ class Restart(Closed):
     limit: Annotated[int, Typed(values.whole(1, 1_000_000), shapes.whole(1, 1_000_000))] = Field(
         default=5, description="At most so many restarts within `within`; one more is a failure for good."
     )
-    within: Duration = Field(default=60.0, description="The time that `limit` counts; running so long resets it.")
+    within: Positive = Field(default=60.0, description="The time that `limit` counts; running so long resets it.")
     delay: Duration = Field(default=0.2, description="Pause before the first restart; doubles each time, ±10 %.")
     max_delay: Duration = Field(default=10.0, description="Longest pause before a restart.")
 

@@ -19,6 +19,7 @@ from orchestra.topology.values import (
     moved,
     quiet,
     read_bool,
+    read_duration,
     read_path,
     read_size,
     read_text,
@@ -47,6 +48,14 @@ def read_true(value: Any) -> bool:
     if not read_bool(value):
         raise fault("bad_value", "false means nothing here", "Leave `ready` out: it is ready when it runs then.")
     return True
+
+
+def read_positive_duration(value: Any) -> float:
+    """A duration of which nothing would be left at 0."""
+    found = read_duration(value)
+    if found <= 0:
+        raise fault("out_of_range", "no time at all: nothing can happen within 0 seconds")
+    return found
 
 
 def read_pattern(value: Any) -> str:

@@ -31,6 +31,11 @@ DURATION = or_substitution(
     {"type": "string", "pattern": r"^\s*([0-9]{1,12}(\.[0-9]{1,9})?\s*(ms|s|m|h)\s*)+$"},
     examples=["5s", "200ms"],
 )
+POSITIVE_DURATION = or_substitution(
+    {"type": "number", "exclusiveMinimum": 0},
+    {"type": "string", "pattern": r"^(?=.*[1-9])\s*([0-9]{1,12}(\.[0-9]{1,9})?\s*(ms|s|m|h)\s*)+$"},
+    examples=["5s", "200ms"],
+)
 MODE = or_substitution(
     {"type": "integer", "minimum": 0, "maximum": 0o777},
     {"type": "string", "pattern": "^(0o)?(?=[0-7]{1,5}$)0*[0-7]{1,3}$"},

@@ -55,6 +55,16 @@ def test_an_object_of_ours_always_exists() -> None:
     assert warnings(text, objects) == ["`q` is made before any process starts, so it always exists"]
 
 
+@pytest.mark.parametrize(
+    ("ready", "is_odd"),
+    [("tcp: 80", True), ("unix: ./s", True), ("unix: 'run/${replica}'", False), ("notify: true", False)],
+)
+def test_one_port_for_several_replicas(ready: str, is_odd: bool) -> None:
+    found = warnings(f"  a: {{command: [x], replicas: 3, ready: {{{ready}}}}}\n")
+    assert found == ["3 replicas are ready as soon as one of them is"] * is_odd
+    assert warnings(f"  a: {{command: [x], ready: {{{ready}}}}}\n") == []
+
+
 def test_one_standard_input_for_several() -> None:
     assert warnings("  a: {command: [x], stdin: inherit}\n") == []
     found = warnings("  a: {command: [x], stdin: inherit}\n  b: {command: [x], stdin: inherit}\n")

@@ -259,6 +259,7 @@ def process(draw: st.DrawFn, where: dict[str, str], data: dict[str, Any], before
 BOUNDS = st.just(0) | st.fixed_dictionaries({"min": st.integers(0, 1)}, optional={"max": st.integers(1, 9)})
 CONDITIONS = {"queues": BOUNDS.map(lambda bounds: {"messages": bounds})}
 DURATIONS = st.integers(0, 100) | st.floats(0, 100)
+POSITIVE = st.integers(1, 100) | st.floats(0.001, 100)
 LIMIT = st.integers(0, 2**40) | st.just("unlimited") | st.fixed_dictionaries({"soft": st.integers(0, 9)})
 FUNCTIONS = st.fixed_dictionaries(
     {"function": st.sampled_from(["a:b", "a.b:c.d"])},
@@ -271,9 +272,9 @@ SUPERVISION = {
     "restart": st.sampled_from(list(Policy))
     | st.fixed_dictionaries(
         {"policy": st.sampled_from(list(Policy))},
-        optional={"limit": st.integers(1, 9), "within": DURATIONS, "delay": DURATIONS},
+        optional={"limit": st.integers(1, 9), "within": POSITIVE, "delay": DURATIONS},
     ),
-    "watchdog": DURATIONS,
+    "watchdog": POSITIVE,
     "autostart": st.booleans(),
     "output": st.sampled_from(list(Output)),
     "user": st.sampled_from(["root", "${user}", 7]),
@@ -299,7 +300,7 @@ def ready(words: st.SearchStrategy[Any], template: st.SearchStrategy[Any]) -> st
         "unix": template.filter(bool),
     }
     one = st.sampled_from(sorted(ways)).flatmap(lambda way: st.fixed_dictionaries({way: ways[way]}))
-    return st.builds(lambda way, timeout: {**way, **timeout}, one, some(timeout=DURATIONS))
+    return st.builds(lambda way, timeout: {**way, **timeout}, one, some(timeout=POSITIVE))
 
 
 def merged(parts: list[str | Placeholder]) -> tuple[str | Placeholder, ...]:
