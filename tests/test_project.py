@@ -77,8 +77,15 @@ def test_the_list_of_exceptions_only_shrinks() -> None:
 
 # Module -> where its behaviour is tested instead, because it has none apart from its neighbours.
 TESTED_ELSEWHERE: dict[str, str] = {
+    "orchestra/cli/restart.py": "tests/cli/test_live.py",
+    "orchestra/cli/scale.py": "tests/cli/test_live.py",
+    "orchestra/cli/signal.py": "tests/cli/test_live.py",
+    "orchestra/cli/start.py": "tests/cli/test_live.py",
+    "orchestra/cli/stop.py": "tests/cli/test_live.py",
+    "orchestra/cli/wait.py": "tests/cli/test_live.py",
     "orchestra/supervisor/commands.py": "tests/supervisor/test_machine.py",
     "orchestra/supervisor/events.py": "tests/supervisor/test_machine.py",
+    "orchestra/supervisor/launcher.py": "tests/scenarios/test_functions.py",
     "orchestra/supervisor/loop.py": "tests/scenarios/test_processes.py",
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -76,12 +76,16 @@ class Launcher:
         """Launch a replica when its turn comes."""
         self._queue.append(who)
 
-    def import_modules(self) -> None:
-        """Import the modules of all functions. Raises OrchestraError when one cannot be; stops when the run does."""
+    def import_modules(self, meanwhile: Callable[[], None]) -> None:
+        """Import the modules of all functions; `meanwhile` lets others see what happens.
+
+        Raises OrchestraError when one cannot be imported; stops when the run does.
+        """
         self._preloads.open_files = self._host.open_files
         self._preloads.prepare(self._host.plan.processes)
         while self._preloads.is_importing and not self._host.finished:
             self._host.reactor.turn()
+            meanwhile()
         problem = self._preloads.problem
         if problem is not None and not self._host.finished:
             raise problem

@@ -26,8 +26,8 @@ from orchestra.objects.newcomers import Key, key_of_identity
 from orchestra.runplan import ObjectPlan, RunPlan
 from orchestra.statedir import StateDir
 from orchestra.supervisor import commands as do
+from orchestra.supervisor import diagnose, limits, teardown
 from orchestra.supervisor import events as on
-from orchestra.supervisor import limits, teardown
 from orchestra.supervisor.books import Books
 from orchestra.supervisor.channel import Channel
 from orchestra.supervisor.control_server import ControlServer
@@ -153,7 +153,7 @@ class Supervisor:
         path = self.job.places.socket(self.plan.instance)
         self.control = ControlServer(self.reactor, path, self.requests.handle)
         self.books.change(socket=os.fspath(path))
-        self.launcher.import_modules()
+        self.launcher.import_modules(self._publish)
         for plan in sorted(self.plan.objects, key=lambda plan: not plan.made_by):  # a conflict of those costs nothing
             if not self._is_wanted():
                 return
@@ -254,6 +254,7 @@ class Supervisor:
         failures = [
             {"process": who.process, "replica": who.replica, "reason": reason} for who, reason in self.state.failures
         ]
+        hints = {self._hint(who) for who, _ in self.state.failures} - {""}
         failures += [{"process": "", "replica": 0, "reason": reason} for reason in undeclared.reasons]
         seconds = round(time.monotonic() - self.began, 3)
         self.say("run.ended", state=word, exit_code=code, seconds=seconds, failed=failures or None)
@@ -268,6 +269,7 @@ class Supervisor:
                 "stopped_by": self.stopped_by,
                 "objects_left": result.left,
                 "processes_left": survivors,
+                "hints": sorted(hints),
                 "lines_lost": self.log.lost_lines,
             }
         )
@@ -353,8 +355,19 @@ class Supervisor:
             data["signal"] = signal_name(data["signal"])
         if who is None:
             self.say(event, **data)
+        elif event == "process.failed":
+            label = self.state.graph.label(who)
+            hint = self._hint(who) or None
+            self.say(event, process=who.process, replica=who.replica, who=label, hint=hint, **data)
         else:
             self.say(event, process=who.process, replica=who.replica, who=self.state.graph.label(who), **data)
+
+    def _hint(self, who: Who) -> str:
+        """Return what helps a person to understand a failure."""
+        replica, plan = self.state.replicas.get(who), self.state.graph.processes.get(who.process)
+        if replica is None or plan is None or replica.end is None:
+            return ""
+        return diagnose.lost_output(replica.end.signal, plan.output)
 
     def say(self, event: str, **fields: Any) -> None:
         """Write an event of the catalogue to the log."""

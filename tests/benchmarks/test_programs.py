@@ -32,6 +32,12 @@ def test_launch(tmp_path: Path) -> None:
     assert "net up to C with pipes: <= 1.3x" in printed
 
 
+def test_functions(tmp_path: Path) -> None:
+    printed = program("functions", tmp_path, "--children", "1", "3")
+    assert "not measured: orchestra" not in printed
+    assert "the same to a bare fork: <= 1.5x" in printed
+
+
 def test_start(tmp_path: Path) -> None:
     printed = program("start", tmp_path)
     assert "not measured: orchestra" not in printed
