@@ -28,7 +28,8 @@ from __future__ import annotations
 
 import json
 from binascii import b2a_base64
-from json.encoder import encode_basestring
+from collections.abc import Callable
+from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]  # typeshed lacks the first
 from typing import Any, Final
 
 LINE_LIMIT: Final = 64 * 1024  # bytes of one line in one record
@@ -147,19 +148,25 @@ class Capture:
         records: list[bytes] = []
         text: list[bytes] = []  # lines since the last object
         for line in whole.split(b"\n"):
-            parts = _json_parts(line) if line.startswith(b"{") else None
-            if parts is None:
+            record = self._object(line, timestamp) if line.startswith(b"{") else None
+            if record is None:
                 text.append(line)
                 continue
             if text:
                 records.append(self._text(b"\n".join(text), timestamp))
                 text = []
-            level, message, data = parts
-            record = f'{{"timestamp":"{timestamp}"{level},"message":{message}{self._identity}{data}}}\n'
-            records.append(record.encode())
+            records.append(record)
         if text:
             records.append(self._text(b"\n".join(text), timestamp))
         return b"".join(records)
+
+    def _object(self, line: bytes, timestamp: str) -> bytes | None:
+        # The record of a line that is a JSON object; None if it is not.
+        try:
+            level, message, data = _json_parts(line)
+            return f'{{"timestamp":"{timestamp}"{level},"message":{message}{self._identity}{data}}}\n'.encode()
+        except (ValueError, RecursionError):  # also a lone surrogate, which cannot be written as UTF-8
+            return None
 
     def _text(self, whole: bytes, timestamp: str) -> bytes:
         # Lines that are text. What is not UTF-8 is done line by line, what lies between by the chunk.
@@ -231,29 +238,35 @@ def _no_constant(name: str) -> Any:
 
 
 _LOAD: Final = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constant).raw_decode
-_DUMP: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
-def _json_parts(line: bytes) -> tuple[str, str, str] | None:
-    # The level, message and data of a line that is a JSON object, as JSON text to put into a record; None if it is not.
-    try:
-        text = line.decode()
-        found, end = _LOAD(text)
-        if end < len(text) and text[end:].strip(" \t\r"):
-            return None  # something follows the object
-        message = text
-        for key in _MESSAGE_KEYS:
-            if isinstance(found.get(key), str):
-                message = found.pop(key)
-                break
-        level = found.get("level")
-        word = KNOWN_LEVELS.get(level.lower()) if isinstance(level, str) else None
-        if word:
-            del found["level"]
-        data = found["data"] if len(found) == 1 and "data" in found else found
-        shown = f',"data":{_DUMP(data)}' if found else ""
-        message = encode_basestring(message)
-        (message + shown).encode()  # a lone surrogate cannot be written as UTF-8
-    except (ValueError, RecursionError):
-        return None
-    return f',"level":"{word}"' if word else "", message, shown
+def _dumper() -> Callable[[Any], str]:
+    """Return what writes parsed JSON as JSON again. JSONEncoder.encode makes its C encoder anew for each value."""
+    if c_make_encoder is None:  # an interpreter without the C module
+        return json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+    # markers (none: what was parsed has no circles), default, string encoder, indent, separators of keys and of items,
+    # sort_keys, skipkeys, allow_nan
+    encoder = c_make_encoder(None, None, encode_basestring, None, ":", ",", False, False, False)
+    return lambda value: "".join(encoder(value, 0))
+
+
+_DUMP: Final = _dumper()
+
+
+def _json_parts(line: bytes) -> tuple[str, str, str]:
+    # The level, message and data of a line that is a JSON object, as JSON text to put into a record.
+    text = line.decode()
+    found, end = _LOAD(text)
+    if end < len(text) and text[end:].strip(" \t\r"):
+        raise ValueError("something follows the object")
+    message = text
+    for key in _MESSAGE_KEYS:
+        if isinstance(found.get(key), str):
+            message = found.pop(key)
+            break
+    word = None
+    if isinstance(level := found.get("level"), str) and (word := KNOWN_LEVELS.get(level.lower())):
+        del found["level"]
+    data = found["data"] if len(found) == 1 and "data" in found else found
+    shown = f',"data":{_DUMP(data)}' if found else ""
+    return f',"level":"{word}"' if word else "", encode_basestring(message), shown
