@@ -46,6 +46,7 @@ def ending_of(places: StateDir, run: str, told: Mapping[str, Any] | None, *, now
         kept=[(o.key, f"{ref_of(o)}, {o.why}") for o in objects if o.state is ObjectState.KEPT],
         left=_left(objects, told),
         diagnosis=_diagnosis(places, run),
+        hints=told.get("hints", ()) if told else (),
         lines_lost=int(told.get("lines_lost", 0)) if told else 0,
     )
 

@@ -255,7 +255,7 @@ EVENTS: Final[Mapping[str, EventType]] = {
         "error",
         "{who} failed: {reason}",
         "An end that is not a success, and what it means for the run.",
-        {**_PROCESS, "reason": "string", "escalate?": "string"},
+        {**_PROCESS, "reason": "string", "escalate?": "string", "hint?": "string"},
     ),
     "process.skipped": EventType(
         "warning",

@@ -29,6 +29,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "file": "absolute path of the topology file",
     "log.dropped:file": "name of the file in the run's folder",
     "grace": "seconds until SIGKILL",
+    "hint": "what may help, where there is something",
     "id": "System V identifier",
     "instance": "name of the instance",
     "kind": "`queue`, `segment`, `semaphore`, `pipe`",

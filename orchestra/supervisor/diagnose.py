@@ -199,6 +199,13 @@ def _place(order: str, entry: bytes, *, wide: bool) -> tuple[int, int]:
     return struct.unpack_from(order + "I", entry, 4)[0], struct.unpack_from(order + "I", entry, 16)[0]
 
 
+def lost_output(by_signal: str | None, output: str) -> str:
+    """Return what a person should know who misses output of a process that failed; "" when nothing can be lost."""
+    if by_signal is None or output != "pipe":
+        return ""
+    return "What it had printed and not written yet is lost: a pipe is buffered. See `output: line`."
+
+
 _MISSING = {
     "notify": "READY=1 did not come on NOTIFY_SOCKET",
     "fd": "no newline came on descriptor {fd}",

@@ -25,6 +25,7 @@ class Ending:
     kept: Sequence[tuple[str, str]] = ()  # object, what and why
     left: Sequence[tuple[str, str]] = ()  # object that should have gone, why it is still there
     diagnosis: str = ""  # file with what Python said about a defect of ours
+    hints: Sequence[str] = ()  # what helps to understand the failures
     lines_lost: int = 0  # that could not be written to the log
 
 
@@ -38,6 +39,7 @@ def summarise(ending: Ending, paint: Paint = PLAIN) -> str:
     if ending.failed:
         who = ending.failed[0][0]
         lines.append(f"{paint('help', 'bold', 'cyan')}: orchestra logs {ending.instance}.{clean(who)}")
+        lines += [f"{paint('help', 'bold', 'cyan')}: {clean(hint)}" for hint in ending.hints]
     if ending.lines_lost:
         what = _count(ending.lines_lost, "line is", "lines are")
         lines.append(f"{paint('warning', 'bold', 'yellow')}: {what} missing in the log: it could not be written")

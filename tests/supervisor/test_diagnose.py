@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestra.runplan import Ready
 from orchestra.supervisor import diagnose
 
 AS_NOBODY = ["setpriv", "--reuid", "65534", "--clear-groups", "/usr/bin/env", "python3", "-c"]
@@ -76,3 +77,21 @@ def test_a_stage_before_exec() -> None:
 
 def test_a_full_descriptor_table_names_the_limit() -> None:
     assert "ulimit -n" in diagnose.stage_failed("pipe", "", errno.EMFILE).hint
+
+
+@pytest.mark.parametrize(("by_signal", "output", "said"), [("SIGSEGV", "pipe", True), ("SIGSEGV", "line", False),
+                                                           (None, "pipe", False)])  # fmt: skip
+def test_what_a_signal_may_have_cost(by_signal: str | None, output: str, said: bool) -> None:
+    assert ("output: line" in diagnose.lost_output(by_signal, output)) == said
+
+
+def test_why_it_was_not_ready() -> None:
+    log = Ready("log", pattern="^up$", timeout=1.5)
+    assert diagnose.not_ready(log, "pipe", "") == (
+        "was not ready within 1.5 s: no line matched '^up$'; what it wrote to a pipe may still be in its buffer, which "
+        "`output: line` avoids"
+    )
+    assert diagnose.not_ready(log, "tty", "it has written nothing yet").endswith("'^up$' (it has written nothing yet)")
+    assert diagnose.not_ready(Ready("tcp", port=80), "pipe", "Connection refused") == (
+        "was not ready within 30 s: nobody accepted a connection on port 80 (Connection refused)"
+    )

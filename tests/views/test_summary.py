@@ -30,6 +30,7 @@ def test_a_failure_names_who_how_what_was_stopped_and_where_to_look() -> None:
         "  stopped: reader, worker.1\n"
         "help: orchestra logs pipeline.worker.2\n"
     )
+    assert summarise(replace(ending, hints=["mind the gap"])).endswith("worker.2\nhelp: mind the gap\n")
 
 
 def test_what_stays_behind_is_named_with_what_to_do() -> None:
