@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from orchestra.cli.exits import ExitCode, tell
 from orchestra.cli.live import status_of, tell_failures
-from orchestra.errors import Conflict, NotFound, OrchestraError
+from orchestra.errors import Conflict, NotFound
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import RunRow
 from orchestra.runplan import RunPlan
-from orchestra.statedir import StateDir, is_locked
+from orchestra.statedir import StateDir, is_locked, wait_until_free
 from orchestra.views.ansi import Paint, clean, paint_for
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _running(places: StateDir, instance: str) -> RunRow | None:
 
 def _ask(row: RunRow, places: StateDir, plan: RunPlan, wishes: Wishes) -> dict[str, Any] | None:
     """Ask its supervisor; None when it does not answer yet, or any more."""
-    from orchestra.supervisor.control import ControlClient
+    from orchestra.supervisor.control import ControlClient, Lost
 
     client = ControlClient(row.socket or places.socket(plan.instance))
     try:
@@ -92,17 +92,31 @@ def _ask(row: RunRow, places: StateDir, plan: RunPlan, wishes: Wishes) -> dict[s
             "change", plan=json.loads(plan.to_json()), recreate=wishes.recreate, leak=wishes.leak or None,
             only=list(wishes.only) or None, timeout=None if wishes.wait else 0,
         )  # fmt: skip
-        if wishes.wait and status_of(answer["results"]) == ExitCode.OK:
-            answer["results"] = client.ask("wait", **{"for": "ready"})["results"]
+    except Lost:
+        return None
     except NotFound as err:
         if err.problem.startswith("no supervisor"):
             return None
         raise
-    except OrchestraError:
-        if is_locked(places.lock(plan.instance)):
-            raise
-        return None  # it has ended on the way
+    if wishes.wait and status_of(answer["results"]) == ExitCode.OK:
+        try:
+            answer["results"] = client.ask("wait", **{"for": "ready"})["results"]
+        except (Lost, NotFound):  # it has come to its end meanwhile
+            answer["results"] = _of_the_past(places, row.instance, row.run)
     return answer
+
+
+def _of_the_past(places: StateDir, instance: str, run: str) -> list[dict[str, Any]]:
+    """Return what became of the processes of a run that has ended."""
+    wait_until_free(places.lock(instance))
+    with Ledger.open(places.ledger, create=False) as ledger:
+        return [
+            {
+                "name": row.process, "replica": row.replica, "state": row.state, "reason": row.reason,
+                "result": "ok" if row.state == "exited" else "failed",
+            }
+            for row in ledger.processes(run)
+        ]  # fmt: skip
 
 
 def _tell(row: RunRow, answer: Mapping[str, Any], wishes: Wishes) -> int:

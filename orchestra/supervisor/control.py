@@ -25,6 +25,10 @@ _TIMEVAL = struct.Struct("ll")
 _CHUNK = 65536
 
 
+class Lost(OrchestraError):
+    """The supervisor ended, or was killed, before it had answered."""
+
+
 class Wiring(NamedTuple):
     """What a replica is started with. The descriptors are ours to close, in the order in which they follow 2."""
 
@@ -164,8 +168,8 @@ class _Connection:
     def _late(self) -> DeadlinePassed:
         return DeadlinePassed("the supervisor did not answer in time", detail=self._path)
 
-    def _lost(self) -> OrchestraError:
-        return OrchestraError(
+    def _lost(self) -> Lost:
+        return Lost(
             "the supervisor went away before it had answered",
             detail=self._path,
             hint="`orchestra down` finishes what is left of its run.",

@@ -61,3 +61,28 @@ def wait_until_not_live(home: Path) -> dict[str, object]:
         if found["pid"] is None:
             return found
     raise AssertionError("the instance stays live")
+
+
+LIVE = """\
+version: 1
+name: demo
+queues: { jobs: { family: sysv }, feed: { max_messages: 2, message_size: 64 } }
+processes:
+  server: { command: [sleep, "1000"], service: true, uses: { feed: write } }
+  worker: { command: [sleep, "1000"], replicas: 2, uses: { jobs: read, feed: read }, depends_on: { server: started } }
+  once: { command: [sh, -c, "exit 3"], success: [3] }
+  spare: { command: [sleep, "1000"], autostart: false }
+"""
+
+
+@contextmanager
+def detached(home: Path, folder: Path, text: str = LIVE) -> Iterator[Path]:
+    """Write an orchestra.yaml and run it in the background until the block ends; return the file."""
+    file = folder / "orchestra.yaml"
+    file.write_text(text)
+    answer = orchestra("up", "--wait", str(file), home=home)
+    assert answer.code == 0, answer.err
+    try:
+        yield file
+    finally:
+        orchestra("down", "demo", home=home)
