@@ -52,6 +52,14 @@ def test_client(tmp_path: Path, where: list[str]) -> None:
     assert "POSIX: time to posix_ipc's: <= 1.6x" in printed
 
 
+@pytest.mark.root
+def test_audit(tmp_path: Path) -> None:
+    few = ["--segments", "100", "--queues", "50", "--sysv", "20", "--processes", "10"]
+    printed = program("audit", tmp_path, *few)
+    assert "not measured: orchestra" not in printed
+    assert "the same to C: <= 5x" in printed
+
+
 def test_capture(tmp_path: Path) -> None:
     assert "plain" in program("capture", tmp_path, "--lines", "100")
 

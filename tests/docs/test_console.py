@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.console import Session, agrees
+from tests.support.console import Session, agrees, alone
 from tests.support.markdown import Block, blocks_of, pages, replace_blocks
 
 RUNNABLE = [page for page in pages() if any(block.directive == "run" for block in blocks_of(page))]
@@ -19,15 +19,16 @@ def page_id(path: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUNNABLE, ids=page_id)
 def test_a_transcript_is_what_happens(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    session = Session(tmp_path / "s")
     differing: dict[Block, str] = {}
-    for block in blocks_of(page):
-        if block.directive == "file":
-            session.write(block)
-        elif block.directive == "run":
-            actual = session.run(block)
-            if not agrees(block.text, actual, ordered="unordered" not in block.argument):
-                differing[block] = actual
+    with alone() as prefix:
+        session = Session(tmp_path / "s", prefix)
+        for block in blocks_of(page):
+            if block.directive == "file":
+                session.write(block)
+            elif block.directive == "run":
+                actual = session.run(block)
+                if not agrees(block.text, actual, ordered="unordered" not in block.argument):
+                    differing[block] = actual
     if differing and request.config.getoption("--update-docs"):
         replace_blocks(page, differing)
         return

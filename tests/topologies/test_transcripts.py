@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.console import Session, agrees
+from tests.support.console import Session, agrees, alone
 from tests.support.markdown import ROOT, Block, blocks_of, replace_blocks
 
 TOPOLOGIES = ROOT / "topologies"
@@ -57,12 +57,13 @@ def test_the_transcript_is_what_happens(name: str, tmp_path: Path, request: pyte
     if needed and shutil.which(needed) is None:
         pytest.skip(f"no {needed} on this machine")
     page = TOPOLOGIES / name / "transcript.md"
-    session = Shown(tmp_path / "s")
     differing: dict[Block, str] = {}
-    for block in blocks_of(page):
-        actual = session.run(block)
-        if not agrees(block.text, actual, ordered="unordered" not in block.argument):
-            differing[block] = actual
+    with alone() as prefix:
+        session = Shown(tmp_path / "s", prefix)
+        for block in blocks_of(page):
+            actual = session.run(block)
+            if not agrees(block.text, actual, ordered="unordered" not in block.argument):
+                differing[block] = actual
     if differing and request.config.getoption("--update-docs"):
         replace_blocks(page, differing)
         return
