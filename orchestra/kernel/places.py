@@ -8,7 +8,6 @@ translated back. /dev/shm needs no entering: /proc/PID/root leads there.
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -119,6 +118,8 @@ def _look(opened: dict[str, int], root: str) -> tuple[int | None, list[inventory
 
 def _in_child(work: Callable[[], Any]) -> Any:
     """Run `work` in a child and return its answer. Raises the KernelError that it raised, EOFError when it died."""
+    import pickle
+
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
