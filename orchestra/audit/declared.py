@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from orchestra.audit.report import Finding
 from orchestra.kinds import Family, Kind
 from orchestra.runplan import ObjectPlan
+
+if TYPE_CHECKING:
+    from orchestra.audit.report import Finding
 
 Address = tuple[Family, Kind, str | int]
 

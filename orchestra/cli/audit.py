@@ -26,14 +26,14 @@ from orchestra.views.findings import audit_table, counted
 from orchestra.views.junit import render_junit
 
 EXAMPLES = """
-orchestra audit                              what leaked, was kept or is orphaned
-orchestra audit --all                        everything, also what others use
-sudo orchestra audit --all-namespaces        in containers too
+orchestra audit                         what leaked, was kept or is orphaned
+orchestra audit --all                   everything, also what others use
+sudo orchestra audit --all-namespaces   in containers too
+orchestra audit -f lab.yaml             what it declares, whoever started it
+orchestra audit -- make test            run it, then say what it left
 orchestra audit --format json | jq .summary
-orchestra audit --format junit -o audit.xml  for a CI system: leaks fail
-orchestra audit --exit-zero                  only look: exit 0 also with leaks
-orchestra audit -f lab.yaml                  what that file declares, whoever started it
-orchestra audit -- make test                 run it, then say what it left
+orchestra audit --format junit -o audit.xml    for a CI system: leaks fail
+orchestra audit --exit-zero             only look: exit 0 also with leaks
 """
 
 

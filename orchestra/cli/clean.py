@@ -36,8 +36,8 @@ orchestra clean --dry-run                    only the list
 orchestra clean --yes                        no question, for scripts
 orchestra clean --kept --run k3j9x2ab --yes  and what that run kept
 orchestra clean --older-than 2d --kind sysv-segment
-orchestra clean --orphans --dry-run          what dead programs left; only the list
-orchestra clean -f lab.yaml                  what that file declares, whoever started it
+orchestra clean --orphans --dry-run          what dead programs left: a list
+orchestra clean -f lab.yaml                  of a file, whoever started it
 """
 
 _SECOND_LOOK = 0.3  # seconds after the first that an orphan must still be one

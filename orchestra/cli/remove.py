@@ -36,7 +36,7 @@ orchestra remove posix-queue:/jobs           shows who holds it, and asks
 orchestra remove sysv-segment:0x4f524331     by key
 orchestra remove sysv-queue:32769 posix-segment:/board --yes
 orchestra remove pipeline.jobs               an object of an instance
-orchestra remove posix-segment:/board --yes --force    also when somebody holds it
+orchestra remove posix-segment:/board --yes --force    also when held
 """
 
 

@@ -44,6 +44,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     "pid": "process id",
     "process": "name of the process in the topology",
     "reason": "why, in words for people",
+    "action": "what became of it: `reported`, `removed`, or `left` where nothing proves whose it is",
+    "evidence": "how we know, in words for people",
     "replica": "number of the replica, from 1",
     "replicas": "how many replicas there are to be",
     "restarted": "processes that start again, changed",

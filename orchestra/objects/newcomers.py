@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from orchestra.kernel.inventory import Inventory, Seen
-from orchestra.kernel.procfs import SysvQueue, SysvSegment
-from orchestra.kinds import Family, Identity
+from orchestra.kinds import Family, Identity, Kind
+
+if TYPE_CHECKING:
+    from orchestra.kernel.inventory import Inventory, Seen
 
 Key = tuple[object, ...]
 
@@ -60,8 +61,7 @@ class Newcomer(NamedTuple):
 def key_of(seen: Seen) -> Key:
     """Return what tells this object from every other one in its place, also after it was used or marked."""
     if seen.family is Family.SYSV:
-        made_by = seen.raw.cpid if isinstance(seen.raw, SysvSegment) else None
-        return seen.kind, seen.id, seen.size, seen.members, made_by
+        return seen.kind, seen.id, seen.size, seen.members, _row(seen).cpid if seen.kind is Kind.SEGMENT else None
     return seen.dev, seen.ino
 
 
@@ -96,9 +96,8 @@ def _judge(seen: Seen, clues: Clues) -> Newcomer:
     recorded = clues.recorded.get(key_of(seen))
     if recorded:
         return Newcomer(seen, Origin.ELSEWHERE, recorded)
-    raw = seen.raw
-    if isinstance(raw, SysvSegment) and raw.cpid:
-        made = _made(seen, raw, clues)
+    if seen.family is Family.SYSV and seen.kind is Kind.SEGMENT and _row(seen).cpid:
+        made = _made(seen, clues)
         if made is not None:
             return made
     users = _users(seen, clues)
@@ -113,7 +112,8 @@ def _judge(seen: Seen, clues: Clues) -> Newcomer:
     return Newcomer(seen, Origin.LIKELY, "new, of the same user, and nothing tells that it came from elsewhere")
 
 
-def _made(seen: Seen, raw: SysvSegment, clues: Clues) -> Newcomer | None:
+def _made(seen: Seen, clues: Clues) -> Newcomer | None:
+    raw = _row(seen)
     if raw.cpid in clues.ours:
         words = f"made by process {raw.cpid} ({clues.ours[raw.cpid]})"
         return Newcomer(seen, Origin.OURS, words, raw.cpid, proven=True)
@@ -128,13 +128,13 @@ def _made(seen: Seen, raw: SysvSegment, clues: Clues) -> Newcomer | None:
 
 def _users(seen: Seen, clues: Clues) -> list[int]:
     """Return those of our processes that are on record as its last users."""
-    raw = seen.raw
-    if isinstance(raw, SysvQueue):
-        pids: tuple[int, ...] = (raw.lspid, raw.lrpid)
-    elif isinstance(raw, SysvSegment):
-        pids = (raw.lpid,)
-    else:
-        pids = clues.last_users.get(seen.id, ()) if seen.id is not None else ()
+    pids: tuple[int, ...] = ()
+    if seen.family is Family.SYSV and seen.kind is Kind.QUEUE:
+        pids = (_row(seen).lspid, _row(seen).lrpid)
+    elif seen.family is Family.SYSV and seen.kind is Kind.SEGMENT:
+        pids = (_row(seen).lpid,)
+    elif seen.id is not None:
+        pids = clues.last_users.get(seen.id, ())
     return [pid for pid in dict.fromkeys(pids) if pid and (clues.alone or pid in clues.ours)]
 
 
@@ -144,5 +144,10 @@ def _words(pids: list[int], clues: Clues) -> str:
 
 def _owner(seen: Seen) -> int:
     """The creator where the kernel keeps it apart from the owner: an object can be given away."""
-    raw = seen.raw
-    return getattr(raw, "cuid", seen.uid)
+    owner: int = _row(seen).cuid if seen.family is Family.SYSV else seen.uid
+    return owner
+
+
+def _row(seen: Seen) -> Any:
+    """Return the row of /proc/sysvipc that a System V object was read from."""
+    return seen.raw

@@ -77,7 +77,8 @@ def test_codes(command: list[str], code: int) -> None:
 
 
 def test_who_outlives_it_is_told_and_not_ended() -> None:
-    answer, _ = ended("sh", "-c", "sleep 1000 </dev/null >/dev/null 2>&1 & until grep -qx sleep /proc/$!/comm; do :; done")
+    sleeper = "sleep 1000 </dev/null >/dev/null 2>&1 &"
+    answer, _ = ended("sh", "-c", f"{sleeper} until grep -qx sleep /proc/$!/comm; do :; done")
     assert answer["left"] == ["sleep"]
 
 
