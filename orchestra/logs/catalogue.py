@@ -227,6 +227,12 @@ EVENTS: Final[Mapping[str, EventType]] = {
         "A module with functions of processes was imported, in the process that will be forked to call them.",
         {"module": "string", "pid": "integer", "seconds": "number"},
     ),
+    "module.failed": EventType(
+        "error",
+        "{reason}",
+        "A module cannot be what functions are called from: it is not there, raises, or starts threads.",
+        {"module": "string", "reason": "string", "traceback?": "string"},
+    ),
     "module.changed": EventType(
         "info",
         "{module} was changed since it was imported",

@@ -245,7 +245,7 @@ def prepare(line: Line, order: dict[str, Any]) -> None:
     try:
         __import__(module)
     except BaseException as err:  # noqa: BLE001 also SystemExit: a script without a guard
-        _report_import(line, module, err)
+        _report_import(line, order, err)
     for name in order["names"]:
         try:
             if not callable(resolve(module, name)):
@@ -264,9 +264,10 @@ def prepare(line: Line, order: dict[str, Any]) -> None:
     line.send(ready=True, sources=_sources(order["folder"]))
 
 
-def _report_import(line: Line, module: str, err: BaseException) -> NoReturn:
+def _report_import(line: Line, order: dict[str, Any], err: BaseException) -> NoReturn:
     import traceback
 
+    module = order["module"]
     if isinstance(err, ModuleNotFoundError) and err.name and (module + ".").startswith(err.name + "."):
         where = os.pathsep.join(path for path in sys.path[:3] if path)
         hint = f"It is looked for in {where}, and so on."
@@ -278,7 +279,8 @@ def _report_import(line: Line, module: str, err: BaseException) -> NoReturn:
         trace = trace.tb_next
     text = "".join(traceback.format_exception(type(err), err, trace))
     last = text.strip().rsplit("\n", 1)[-1]
-    sys.stdout.flush()
+    if order["late"]:  # nobody waits for the answer on a terminal
+        sys.stderr.write(text)
     _fail(line, "import", f"{module} cannot be imported: {last}", detail=text)
 
 

@@ -156,7 +156,7 @@ class Preloads:
         self._keys = {name: self._key(plan) for name, plan in self._plans.items()}
         for name, key in self._keys.items():
             if key not in self._parents:
-                self._parents[key] = self._make(name, key)
+                self._parents[key] = self._make(name, key, late=False)
 
     def reaped(self, pid: int, code: int | None, by_signal: str | None) -> None:
         """Somebody else has reaped a parent; its socket will tell us too."""
@@ -188,7 +188,7 @@ class Preloads:
             parent = None
         if parent is None or parent.failed is not None:
             try:
-                parent = self._parents[key] = self._make(who.process, key)
+                parent = self._parents[key] = self._make(who.process, key, late=True)
             except LaunchFailed as err:
                 self._hooks.refused(who, err)
                 return
@@ -221,8 +221,8 @@ class Preloads:
             plan.python or self._python, module, tuple(sorted(environment.items())), own, plan.isolation
         )
 
-    def _make(self, process: str, key: Surroundings) -> _Parent:
-        """Start a parent and give it its order. Raises LaunchFailed."""
+    def _make(self, process: str, key: Surroundings, *, late: bool) -> _Parent:
+        """Start a parent and give it its order; a `late` one writes out the traceback. Raises LaunchFailed."""
         reserved = {number for name, other in self._keys.items() if other == key for number in self._numbers(name)}
         names = [self._plans[name].function.partition(":")[2] for name, other in self._keys.items() if other == key]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -252,7 +252,7 @@ class Preloads:
         self._reactor.watch(ours.fileno(), lambda: self._answered(parent))
         order = {
             "module": key.module, "names": names, "folder": self._folder, "reserved": sorted(reserved),
-            "title": f"orchestra: parent of {key.module}", "label": "orchestra-fn",
+            "title": f"orchestra: parent of {key.module}", "label": "orchestra-fn", "late": late,
         }  # fmt: skip
         _send(parent.socket, order, [])
         return parent
@@ -372,6 +372,7 @@ class Preloads:
     def _give_up(self, parent: _Parent, error: OrchestraError) -> None:
         """The import came to nothing: nobody who waits is started."""
         parent.failed = error
+        self._hooks.say("module.failed", module=parent.key.module, reason=error.problem, traceback=error.detail or None)
         failure = LaunchFailed(
             error.problem, stage="import", errno=0, path=parent.key.module, detail=error.detail, hint=error.hint
         )

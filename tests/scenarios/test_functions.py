@@ -96,7 +96,9 @@ def test_a_module_that_cannot_be_imported_leaves_no_object(folder: Path) -> None
         assert error["exit_code"] == 1
         assert error["error"]["problem"].startswith("jobs cannot be imported: json.decoder.JSONDecodeError")
         assert error["error"]["detail"].startswith("Traceback")
-        assert run.path() == ["run.started", "run.ended"]
+        assert run.path() == ["run.started", "module.failed", "run.ended"]
+        (failed,) = [record for record in run.log() if record.get("event") == "module.failed"]
+        assert failed["data"]["traceback"] == error["error"]["detail"], "whole, and logged"
 
 
 def test_a_stop_while_a_module_is_being_imported(folder: Path) -> None:

@@ -31,7 +31,9 @@ def parent(python: str, **order: Any) -> Iterator[tuple[socket.socket, subproces
             environment = {"PATH": os.environ["PATH"], "PYTHONSAFEPATH": "1"}
             process = subprocess.Popen(argv, pass_fds=[theirs.fileno()], cwd="/", env=environment)
         ours.settimeout(30)
-        ours.send(json.dumps({"names": [], "reserved": [], "title": "t", "label": "l", **order}).encode())
+        ours.send(
+            json.dumps({"names": [], "reserved": [], "title": "t", "label": "l", "late": False, **order}).encode()
+        )
         try:
             yield ours, process
         finally:

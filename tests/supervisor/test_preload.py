@@ -18,6 +18,7 @@ import pytest
 from orchestra.errors import LaunchFailed, OrchestraError, UsageError
 from orchestra.kernel.process import is_subreaper, set_subreaper
 from orchestra.runplan import Attributes, ProcessPlan
+from orchestra.supervisor import preload, spawn
 from orchestra.supervisor.preload import Preloads
 from orchestra.supervisor.reactor import Reactor
 from orchestra.supervisor.spawn import Launch
@@ -394,6 +395,7 @@ def test_an_edited_module_is_imported_anew_by_the_next_start(bench: Bench) -> No
     assert (error.stage, error.problem) == (
         "import", "jobs cannot be imported: NameError: name 'nonsense' is not defined",
     )  # fmt: skip
+    assert bench.err.read_text().splitlines()[-1] == "NameError: name 'nonsense' is not defined", "whole, in the log"
     (bench.folder / "jobs.py").write_text("def returns(value): return 43\n")
     assert bench.end_of(Who("a", 1)) == 43
 
@@ -419,9 +421,7 @@ def test_starts_that_nobody_wants_any_more_are_taken_back(bench: Bench) -> None:
 @pytest.mark.root
 @pytest.mark.other_user
 def test_the_module_is_imported_as_the_user_that_the_process_has(bench: Bench) -> None:
-    for place in (bench.folder, *bench.folder.parents):
-        if place.stat().st_mode & 0o005 != 0o005:
-            place.chmod(place.stat().st_mode | 0o055)
+    _open_to_all(bench.folder)
     (bench.folder / "who.py").write_text(WHO)
     attributes = Attributes(user=65534, group=65534, groups=(65534,), nice=3, limits=(("nofile", 50, 60),))
     if not SYSTEM_PYTHON.exists():
@@ -443,3 +443,62 @@ def test_an_interpreter_that_is_none(bench: Bench) -> None:
         bench.begin(plan("a", "tell", python="/no/such/python"))
     problem = Bench(bench.folder).problem(plan("a", "tell", python="/bin/false"))
     assert problem.problem == "the parent of jobs exited with code 1 while it was importing"
+
+
+@pytest.mark.slow
+def test_a_parent_that_does_not_answer_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preload, "ANSWER", 0.2)
+    bench.begin(plan("a", "returns", arguments={"value": 0}))
+    os.kill(bench.parent, signal.SIGSTOP)
+    (error,) = bench.start(Who("a", 1))
+    assert isinstance(error, LaunchFailed)
+    assert (error.stage, error.problem) == ("fork", "the parent of jobs was ended by SIGKILL")
+    assert bench.end_of(Who("a", 1)) == 0, "the next start has another"
+
+
+@pytest.mark.slow
+def test_an_ordinary_user_runs_functions_too(tmp_path: Path) -> None:
+    """Everything as uid 65534 with no capability, on an interpreter that everybody may execute."""
+    if not SYSTEM_PYTHON.exists() or not _others_can_read(Path(preload.__file__)):
+        pytest.skip(f"needs {SYSTEM_PYTHON}, and a checkout that everybody can read")
+    (tmp_path / "jobs.py").write_text(MODULE)
+    _open_to_all(tmp_path)
+    tmp_path.chmod(0o777)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        answer: Any = "nothing"
+        try:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setresgid(65534, 65534, 65534)
+                os.setresuid(65534, 65534, 65534)
+            set_subreaper()
+            spawn._identity.cache_clear()
+            bench = Bench(tmp_path)
+            attributes = Attributes(nice=4, limits=(("core", 0, 0),))
+            bench.begin(plan("a", "tell", python=str(SYSTEM_PYTHON), attributes=attributes))
+            code = bench.end_of(Who("a", 1))
+            answer = [code, bench.said()[0]["uid"]]
+            bench.close()
+        except BaseException as err:
+            answer = repr(err)
+        finally:
+            os.write(write, json.dumps(answer).encode())
+            os._exit(0)
+    os.close(write)
+    with open(read) as pipe:
+        answer = json.load(pipe)
+    os.waitpid(child, 0)
+    user = 65534 if os.geteuid() == 0 else os.geteuid()
+    assert answer == [0, [user] * 3]
+
+
+def _others_can_read(path: Path) -> bool:
+    return path.stat().st_mode & 0o004 != 0 and all(folder.stat().st_mode & 0o001 for folder in path.parents)
+
+
+def _open_to_all(folder: Path) -> None:
+    for place in (folder, *folder.parents):
+        if place.stat().st_mode & 0o005 != 0o005:
+            place.chmod(place.stat().st_mode | 0o055)
