@@ -66,7 +66,7 @@ def dump_line(record: dict[str, Any]) -> bytes:
 
 def message_of(event: str, fields: dict[str, Any], who: str = "") -> str:
     """Return the words of an event, from the catalogue's template."""
-    words = _Words(fields)
+    words = _Words({name: ", ".join(map(str, v)) if isinstance(v, list | tuple) else v for name, v in fields.items()})
     if not who and fields.get("process") is not None:
         replica = fields.get("replica")
         who = str(fields["process"]) if replica is None else f"{fields['process']}.{replica}"

@@ -80,9 +80,11 @@ class Books:
         return True
 
     def processes(self) -> list[dict[str, Any]]:
-        """Return the rows of `ps`, in the order of the file."""
+        """Return the rows of `ps`: processes in the order in which they came, replicas by their number."""
         shown = ("replica", "pid", "state", "exit_code", "signal", "restarts", "started_at", "ended_at", "reason")
-        rows = [self._row(who, line)._asdict() for who, line in self._lines.items()]
+        order = {name: place for place, name in enumerate(dict.fromkeys(who.process for who in self._lines))}
+        lines = sorted(self._lines.items(), key=lambda item: (order[item[0].process], item[0].replica))
+        rows = [self._row(who, line)._asdict() for who, line in lines]
         return [{"name": row["process"], **{key: row[key] for key in shown}} for row in rows]
 
     def _row(self, who: Who, line: _Line) -> ProcessRow:

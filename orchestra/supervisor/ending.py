@@ -132,9 +132,9 @@ def fail(draft: Draft, who: Who, replica: Replica, reason: str, *, escalate: boo
     if policy == "stop-all":
         stop_run(draft, Cause(f"{draft.graph.label(who)} failed: {reason}", failed=True))
     elif policy == "stop-dependants":
-        dependants = draft.graph.dependants[who.process]
-        skip_pending(draft, dependants, f"{draft.graph.label(who)} failed: {reason}")
-        condemn(draft, [other for other in draft.replicas if other.process in dependants])
+        needers = draft.graph.needers[who.process]
+        skip_pending(draft, needers, f"{draft.graph.label(who)} failed: {reason}")
+        condemn(draft, [other for other in draft.replicas if other.process in needers])
 
 
 def checked(draft: Draft, process: str, wrong: str) -> None:

@@ -158,6 +158,7 @@ class Graph:
     direct: Mapping[str, tuple[str, ...]]  # name -> processes that name it in depends_on
     dependants: Mapping[str, frozenset[str]]  # the same, transitively
     followers: Mapping[str, frozenset[str]]  # those that restart with it, transitively
+    needers: Mapping[str, frozenset[str]]  # those that cannot do without it, transitively: all but by `ended`
     has_workers: bool  # whether any process is not a service
 
     @classmethod
@@ -166,6 +167,7 @@ class Graph:
         processes = {plan.name: plan for plan in plans}
         direct: dict[str, list[str]] = {name: [] for name in processes}
         follow: dict[str, list[str]] = {name: [] for name in processes}
+        need: dict[str, list[str]] = {name: [] for name in processes}
         for plan in plans:
             for dependency in plan.depends_on:
                 if dependency.process not in direct:
@@ -173,11 +175,14 @@ class Graph:
                 direct[dependency.process].append(plan.name)
                 if dependency.restart:
                     follow[dependency.process].append(plan.name)
+                if dependency.condition != "ended":
+                    need[dependency.process].append(plan.name)
         return cls(
             processes,
             {name: tuple(users) for name, users in direct.items()},
             _closure(processes, direct),
             _closure(processes, follow) if any(follow.values()) else dict.fromkeys(processes, frozenset()),
+            _closure(processes, need),
             any(not plan.service for plan in plans),
         )
 

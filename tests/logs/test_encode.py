@@ -77,3 +77,8 @@ def test_now_is_now() -> None:
 )
 def test_an_end_in_words(exit_code: int | None, signal: str | None, words: str) -> None:
     assert how_it_ended(exit_code, signal) == words
+
+
+def test_lists_are_words_for_people() -> None:
+    line = event_record("process.waiting", run="r7", process="a", replica=1, conditions=["jobs: messages 1", "x exists"])
+    assert json.loads(line)["message"] == "a waits for jobs: messages 1, x exists"

@@ -56,6 +56,15 @@ def test_the_course_of_a_replica(ledger: Stubborn) -> None:
     assert row.ended_at >= row.started_at
 
 
+def test_a_replica_that_came_later_stands_beside_its_siblings(ledger: Stubborn) -> None:
+    books = Books(ledger, RUN, print)
+    for who in (Who("b", 1), Who("b", 2), A, Who("b", 10), Who("b", 3)):
+        books.note(who, Replica())
+    assert [(row["name"], row["replica"]) for row in books.processes()] == [
+        ("b", 1), ("b", 2), ("b", 3), ("b", 10), ("a", 1)
+    ]  # fmt: skip
+
+
 def test_what_never_ran_has_no_times(ledger: Stubborn) -> None:
     books = Books(ledger, RUN, print)
     books.note(B, Replica(Phase.SKIPPED, reason="a failed"))

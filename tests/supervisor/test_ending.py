@@ -106,3 +106,10 @@ def test_a_pending_restart_keeps_the_run_up() -> None:
     play = Play(plan("a", restart=TWICE), plan("s", service=True)).start()
     assert signalled(play.crash("a")) == []
     assert play.state.phase is RunPhase.UP
+
+
+def test_stop_dependants_spares_those_that_wait_for_any_end() -> None:
+    after = plan("b", "a", condition="ended")
+    play = Play(plan("a", escalate="stop-dependants"), after, plan("c", "a", condition="completed"), plan("z")).start()
+    assert spawned(play.end("a", 1)) == ["b"]
+    assert play.phase("c") is Phase.SKIPPED
