@@ -29,6 +29,27 @@ EVENTS_INTRO = """\
 What orchestra itself writes into a run's log. An id keeps its meaning once published; the message is for people and
 may change. How records look, and how captured lines stand between them: [Logs](../concepts/logs.md)."""
 
+CONTROL_INTRO = """\
+How other programs talk to a live instance: the same words by which the commands do. The supervisor of each instance
+listens at a Unix stream socket ([where](state.md); `ls --format json` has its pid, the ledger its path), which only its
+user and root may use.
+
+Both sides send JSON objects, one a line. A request has `v`, the version, which is 1, and `op`, the operation:
+
+```text
+→ {"v":1,"op":"restart","targets":["worker.2"],"timeout":10}
+← {"v":1,"ok":true,"accepted":true}
+← {"v":1,"ok":true,"done":true,"results":[{"name":"worker","replica":2,"result":"ok",…}]}
+```
+
+An answer has `ok`. With `false` it has `error`: `class` ([which](errors.md)), `problem`, `detail` and `hint`. What takes
+its time is answered with `accepted` at once and with `done` (or `ended`, when it is the run) in the end; hanging up does
+not take it back. Keys that an operation does not know are refused, null counts as left out; answers may get more keys.
+Several requests may be on their way on one connection, and are answered as each is done: whoever needs to tell the
+answers apart uses a connection for each. A request has at most 16 MiB.
+
+A `result` is `ok`, `failed` (with a `reason`) or `timeout`."""
+
 KEYS_INTRO = """\
 How a file is read, and how sizes, durations and modes are written: [The topology file](topology-file.md). What the
 kinds of object are: [The ten kinds of object](objects.md). Wherever a value stands, `${…}` may stand as well. Keys that
@@ -86,6 +107,13 @@ def events_page() -> str:
     return f"{NOTE}# Events\n\n{EVENTS_INTRO}\n\n{markdown()}"
 
 
+def control_page() -> str:
+    """Every operation of the control protocol."""
+    from orchestra.supervisor.protocol import markdown
+
+    return f"{NOTE}# Control protocol\n\n{CONTROL_INTRO}\n\n{markdown()}"
+
+
 def errors_page() -> str:
     """The tree of errors with the exit status of each."""
     from orchestra import errors
@@ -100,7 +128,8 @@ def errors_page() -> str:
 def _tree(cls: type[Any], depth: int) -> Iterator[tuple[int, type[Any]]]:
     yield depth, cls
     for child in cls.__subclasses__():
-        yield from _tree(child, depth + 1)
+        if child.__module__ == cls.__module__:  # whatever else happens to be loaded
+            yield from _tree(child, depth + 1)
 
 
 def exit_codes_page() -> str:
@@ -270,6 +299,7 @@ PAGES: dict[Path, Page] = {
     REFERENCE / "cli.md": cli_page,
     REFERENCE / "keys.md": keys_page,
     REFERENCE / "events.md": events_page,
+    REFERENCE / "control-protocol.md": control_page,
     REFERENCE / "errors.md": errors_page,
     REFERENCE / "exit-codes.md": exit_codes_page,
     REFERENCE / "orchestra.schema.json": schema_file,

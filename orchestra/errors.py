@@ -16,6 +16,7 @@ One class per decision a caller can take, not per place it happens::
     │   ├── ObjectGone            ENOENT, EIDRM, EINVAL of an id that vanished
     │   └── ShapeMismatch         the object exists but is not what was declared
     ├── LaunchFailed              exit 1   a process could not be started; names the stage
+    ├── SupervisorLost            exit 1   a supervisor ended before it had answered
     ├── LedgerError               exit 1   the ledger cannot be read or written
     └── StateError                exit 1   the state directory is unusable
 """
@@ -137,6 +138,10 @@ class LaunchFailed(OrchestraError):
         self.stage = stage  # "descriptors", "chdir", "credentials", "exec"
         self.errno = errno
         self.path = path  # the file or folder the stage was about
+
+
+class SupervisorLost(OrchestraError):
+    """A supervisor ended, or was killed, before it had answered."""
 
 
 class LedgerError(OrchestraError):

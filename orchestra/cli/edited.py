@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestra.cli.exits import ExitCode, tell
 from orchestra.cli.live import status_of, tell_failures
-from orchestra.errors import Conflict, NotFound
+from orchestra.errors import Conflict, NotFound, SupervisorLost
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import RunRow
 from orchestra.runplan import RunPlan
@@ -84,7 +84,7 @@ def _running(places: StateDir, instance: str) -> RunRow | None:
 
 def _ask(row: RunRow, places: StateDir, plan: RunPlan, wishes: Wishes) -> dict[str, Any] | None:
     """Ask its supervisor; None when it does not answer yet, or any more."""
-    from orchestra.supervisor.control import ControlClient, Lost
+    from orchestra.supervisor.control import ControlClient
 
     client = ControlClient(row.socket or places.socket(plan.instance))
     try:
@@ -92,7 +92,7 @@ def _ask(row: RunRow, places: StateDir, plan: RunPlan, wishes: Wishes) -> dict[s
             "change", plan=json.loads(plan.to_json()), recreate=wishes.recreate, leak=wishes.leak or None,
             only=list(wishes.only) or None, timeout=None if wishes.wait else 0,
         )  # fmt: skip
-    except Lost:
+    except SupervisorLost:
         return None
     except NotFound as err:
         if err.problem.startswith("no supervisor"):
@@ -101,7 +101,7 @@ def _ask(row: RunRow, places: StateDir, plan: RunPlan, wishes: Wishes) -> dict[s
     if wishes.wait and status_of(answer["results"]) == ExitCode.OK:
         try:
             answer["results"] = client.ask("wait", **{"for": "ready"})["results"]
-        except (Lost, NotFound):  # it has come to its end meanwhile
+        except (SupervisorLost, NotFound):  # it has come to its end meanwhile
             answer["results"] = _of_the_past(places, row.instance, row.run)
     return answer
 

@@ -8,6 +8,8 @@
 4    no such instance, run or object
 5    conflict: already up, or a name is taken
 124  a deadline passed
+126  the command of `exec` or `audit` cannot be executed
+127  there is no such command
 129  ended by SIGHUP
 130  ended by SIGINT (Ctrl-C)
 141  nobody reads stdout any more

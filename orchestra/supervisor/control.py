@@ -16,17 +16,13 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from orchestra.errors import DeadlinePassed, NotFound, OrchestraError, from_wire
+from orchestra.errors import DeadlinePassed, NotFound, SupervisorLost, from_wire
 from orchestra.supervisor.protocol import VERSION
 
 CONNECT_TIMEOUT = 10.0  # seconds; a live supervisor answers within milliseconds
 DESCRIPTORS_MAX = 250  # in one message: the kernel's SCM_MAX_FD is 253
 _TIMEVAL = struct.Struct("ll")
 _CHUNK = 65536
-
-
-class Lost(OrchestraError):
-    """The supervisor ended, or was killed, before it had answered."""
 
 
 class Wiring(NamedTuple):
@@ -168,8 +164,8 @@ class _Connection:
     def _late(self) -> DeadlinePassed:
         return DeadlinePassed("the supervisor did not answer in time", detail=self._path)
 
-    def _lost(self) -> Lost:
-        return Lost(
+    def _lost(self) -> SupervisorLost:
+        return SupervisorLost(
             "the supervisor went away before it had answered",
             detail=self._path,
             hint="`orchestra down` finishes what is left of its run.",
