@@ -57,25 +57,30 @@ MEANINGS: Final[Mapping[str, str]] = {
     "status": "the text",
     "stopping": "processes that are stopped",
     "stream": "`stdout` or `stderr`",
+    "traceback": "what Python printed about it",
     "topology": "`name` of the topology",
 }
 
 
 def meaning_of(event: str, field: str) -> str:
-    """Return the meaning of a field. Raises KeyError for one that has none."""
-    return MEANINGS.get(f"{event}:{field}") or MEANINGS[field]
+    """Return the meaning of a field. Raises LookupError for one that has none."""
+    found = MEANINGS.get(f"{event}:{field}") or MEANINGS.get(field)
+    if found is None:
+        raise LookupError(f"what does {field} of {event} mean? Say it in orchestra.logs.fields.MEANINGS")
+    return found
 
 
 def markdown() -> str:
     """Return the reference of all events as a MyST page body: one section an event, in the order of the table."""
-    parts = []
-    for name, event in EVENTS.items():
-        text = f"## `{name}`\n\n{event.about}\n\n- level: `{event.level}`\n- message: `{event.message}`"
-        rows = [_row(name, field, kind) for field, kind in event.fields.items()]
-        parts.append(
-            text + "\n\n" + "\n".join(["| field | type | meaning |", "|---|---|---|", *rows]) if rows else text
-        )
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(map(section, EVENTS)) + "\n"
+
+
+def section(name: str) -> str:
+    """Return what the reference says about one event."""
+    event = EVENTS[name]
+    text = f"## `{name}`\n\n{event.about}\n\n- level: `{event.level}`\n- message: `{event.message}`"
+    rows = [_row(name, field, kind) for field, kind in event.fields.items()]
+    return text + "\n\n" + "\n".join(["| field | type | meaning |", "|---|---|---|", *rows]) if rows else text
 
 
 def _row(event: str, field: str, kind: str) -> str:

@@ -5,20 +5,28 @@ from __future__ import annotations
 import pytest
 
 from orchestra.logs.catalogue import EVENTS, TOP_FIELDS
-from orchestra.logs.fields import MEANINGS, markdown, meaning_of
+from orchestra.logs.fields import MEANINGS, markdown, meaning_of, section
 
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_every_event_and_every_field_is_on_the_page_with_its_meaning(name: str) -> None:
-    section = markdown().split(f"## `{name}`\n")[1].split("\n## ")[0]
-    event = EVENTS[name]
-    assert event.about in section
-    assert f"level: `{event.level}`" in section
+    text, event = section(name), EVENTS[name]
+    assert text.startswith(f"## `{name}`\n\n{event.about}\n")
+    assert f"level: `{event.level}`" in text
     for field in event.allowed:
         place = field if field in TOP_FIELDS else f"data.{field}"
         missing = ", may be missing" if field not in event.required else ""
-        assert f"| `{place}` | {event.fields.get(field) or event.fields[field + '?']}{missing} | " in section
-        assert meaning_of(name, field) in section
+        assert f"| `{place}` | {event.fields.get(field) or event.fields[field + '?']}{missing} | " in text
+        assert meaning_of(name, field) in text
+
+
+def test_the_page_has_them_in_the_order_of_the_table() -> None:
+    assert [line[4:-1] for line in markdown().splitlines() if line.startswith("## ")] == list(EVENTS)
+
+
+def test_a_field_without_a_meaning_is_asked_for() -> None:
+    with pytest.raises(LookupError, match=r"what does mood of run.ended mean\? Say it in"):
+        meaning_of("run.ended", "mood")
 
 
 def test_no_meaning_is_left_over() -> None:
