@@ -81,11 +81,20 @@ def _survey(ledger: Ledger, is_live: IsLive, *, all_namespaces: bool, world: Wor
 
 
 class Judged(NamedTuple):
-    """One object and its verdict, words not yet made."""
+    """One object and its verdict, words not yet made. `facts` is None where the reason says all that is known."""
 
-    found: Found
+    seen: Seen
     reason: Reason
     place: Place
+    facts: Found | None = None
+
+    @property
+    def found(self) -> Found:
+        """What the decision rests on."""
+        if self.facts is not None:
+            return self.facts
+        held = self.reason in (Reason.HELD, Reason.MARKED)
+        return Found(self.seen, held, self.reason is not Reason.UNSEEN)
 
 
 class Findings(Sequence[Finding]):
@@ -144,9 +153,9 @@ def _together(judged: Sequence[Judged]) -> dict[str, str]:
     """Return, by group, what keeps all of it: a member that is not an orphan."""
     kept: dict[str, str] = {}
     for each in judged:
-        match = each.found.match
+        match = each.facts.match if each.facts is not None else None
         if match is not None and match.group and VERDICT_OF[each.reason] is not Verdict.ORPHAN:
-            kept.setdefault(match.group, f"it goes together with {each.found.seen.ref}, which is not an orphan")
+            kept.setdefault(match.group, f"it goes together with {each.seen.ref}, which is not an orphan")
     return kept
 
 
@@ -212,7 +221,7 @@ class _Sky:
         for seen, unlinked in self._unnamed(place, known):
             if (seen.dev, seen.ino) not in ours.inodes:
                 found = Found(seen, held=True, complete=self.traces.complete, unlinked=unlinked)
-                yield Judged(found, reason_for(found), place)
+                yield Judged(seen, reason_for(found), place, found)
 
     # Names that are gone
 
@@ -251,21 +260,23 @@ class _Sky:
     def _judged(self, seen: Seen, place: Place) -> Judged:
         held, complete = self._held(seen, place)
         if held:
-            match = self.match(seen) if (seen.family, seen.kind) in self.rules.together else None
-            found = Found(seen, True, complete, match=match)
-            return Judged(found, Reason.MARKED if seen.marked else Reason.HELD, place)
+            reason = Reason.MARKED if seen.marked else Reason.HELD
+            if (seen.family, seen.kind) not in self.rules.together:
+                return Judged(seen, reason, place)
+            return Judged(seen, reason, place, Found(seen, True, complete, match=self.match(seen)))
         match = self.match(seen)
-        if match is None and seen.id is None:  # the many: nothing tells anything about them
-            return Judged(Found(seen, False, complete), self._no_trace[complete], place)
+        known = self._makers(seen, match, place)
+        if match is None and not known.clues:  # the many: nothing tells anything about them
+            return Judged(seen, self._no_trace[complete], place)
         users, users_gone = self._programs(seen, match, place)
-        found = Found(seen, False, complete, self._makers(seen, match, place), match, users, users_gone)
+        found = Found(seen, False, complete, known, match, users, users_gone)
         reason = reason_for(found)
         if reason is Reason.UNSEEN and seen.id is None and not self.traces.hidden:
             proven = self._by_lease(found, place)
             if proven is not None:
                 found = proven
                 reason = reason_for(found)
-        return Judged(found, reason, place)
+        return Judged(seen, reason, place, found)
 
     def _held(self, seen: Seen, place: Place) -> tuple[bool, bool]:
         """Return whether it is held, and whether nobody else can hold it unseen."""
@@ -349,16 +360,16 @@ class _Sky:
     def holders(self, found: Found, place: Place) -> Holders:
         """Return who holds an object, with what is known of each."""
         seen = found.seen
+        complete = self._complete if found.held else found.complete
         if seen.id is None:
             pairs = self.traces.inodes.get((seen.dev or 0, seen.ino or 0), [])
-            complete = found.complete
         elif seen.attached is not None:
             mappings = self.traces.attached.get((place.ipc_ns, seen.id), [])
             pids = holding.attached_pids(mappings, seen.key or 0)
             pairs, complete = [(pid, "attached") for pid in pids], len(pids) == seen.attached
         else:
             pids = self.traces.waiting.get((place.ipc_ns, seen.kind, seen.id), [])
-            pairs, complete = [(pid, "waiting") for pid in pids], found.complete
+            pairs = [(pid, "waiting") for pid in pids]
         return Holders(tuple(self._holder(pid, how) for pid, how in sorted(set(pairs))), complete)
 
     def _holder(self, pid: int, how: str) -> Holder:
