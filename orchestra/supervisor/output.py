@@ -28,7 +28,8 @@ from orchestra.supervisor.terminals import open_terminal
 CHUNK = 64 * 1024  # bytes of one read
 GATHER = 0.01  # seconds between two passes over little output
 PLENTY = 32 * 1024  # bytes in one pass after which the next one follows at once
-_TURN = 16  # reads of one stream before the next one has its turn
+_TURN = 16  # reads of one stream before the next one has its turn; fewer where many are ready:
+_PASS = 64  # reads of one pass, so that a signal waits for milliseconds only; but each stream has one
 _DRY = 1024  # a read that returned less has emptied the pipe, or left little
 _LARGEST = 1024 * 1024  # bytes of memory that malloc(3) is to hand out again and again instead of giving them back
 _PAGE = 4096
@@ -147,11 +148,13 @@ class Outputs:
         now = now_text()
         total = 0
         ended: dict[Hashable, None] = {}
-        for fd, _ in self._inner.poll(0):
+        ready = self._inner.poll(0)
+        turn = max(1, min(_TURN, _PASS // max(len(ready), 1)))
+        for fd, _ in ready:
             stream = self._streams.get(fd)
             if stream is None:
                 continue
-            for _ in range(_TURN):
+            for _ in range(turn):
                 count = self._read(stream, now)
                 total += max(count, 0)
                 if count < _DRY:

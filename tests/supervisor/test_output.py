@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections import Counter
 from collections.abc import Hashable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -264,6 +265,23 @@ def test_a_stream_gives_way_to_others(bench: Bench) -> None:
     assert "me too" in bench.said()
     for fd in (out, err, theirs):
         os.close(fd)
+
+
+def test_many_busy_streams_make_no_long_pass(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    ends = [bench.start(Who("w", number)) for number in range(1, 41)]
+    for out, _ in ends:
+        os.set_blocking(out, False)
+        with suppress(BlockingIOError):
+            while os.write(out, (b"x" * 1023 + b"\n") * 64):
+                pass
+    bench.reactor.turn()
+    seen = Counter(record["replica"] for record in bench.records())
+    assert (len(seen), max(seen.values()) <= 64) == (40, True), "at most 64 KiB of each, and something of all"
+    for fd in [fd for pair in ends for fd in pair]:
+        os.close(fd)
+    bench.outputs.close()
+    bench.log.close()
 
 
 @pytest.mark.parametrize(
