@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestra.cli.exits import closed_output, has_reader
+from orchestra.errors import NotFound
 from orchestra.kernel.changes import Changes
 from orchestra.logs.follow import Follower
 from orchestra.logs.records import record_of, split
@@ -36,7 +37,8 @@ class Ended:
 def follow(follower: Follower, lock: Path, run: str, show: Callable[[bytes], None]) -> Ended:
     """Pass on what is appended to the log of a live run, until that has ended or nobody reads stdout any more.
 
-    `show` gets whole lines. Raises OSError when the log cannot be read, and what `show` raises.
+    `show` gets whole lines. Raises NotFound without the run's folder, OSError when the log cannot be read, and what
+    `show` raises.
     """
     watch = _Watch(follower, lock, run, show)
     try:
@@ -49,12 +51,12 @@ class _Watch:
     def __init__(self, follower: Follower, lock: Path, run: str, show: Callable[[bytes], None]) -> None:
         self._follower, self._run, self._show = follower, run, show
         self._watched = 0  # which of the follower's files
+        self._changes = _changes_in(follower.path)
         self._poll = select.poll()
         self._over = _tell_when_free(lock)
         self._poll.register(self._over, select.POLLIN)
         if has_reader(sys.stdout):
             self._poll.register(sys.stdout.fileno(), 0)  # tells only when the reader has left
-        self._changes = _changes_in(follower.path)
         if self._changes is not None:
             self._poll.register(self._changes.fileno(), select.POLLIN)
 
@@ -126,6 +128,8 @@ def _tell_when_free(lock: Path) -> int:
 def _changes_in(path: str) -> Changes | None:
     try:
         return Changes(os.path.dirname(path))
+    except FileNotFoundError as err:
+        raise NotFound(f"the folder of the run is gone, and the log with it: {os.path.dirname(path)}") from err
     except OSError as err:
         if err.errno not in _LIMITS:
             raise

@@ -15,6 +15,7 @@ import pytest
 
 from orchestra.cli import following
 from orchestra.cli.following import Ended, follow
+from orchestra.errors import NotFound
 from orchestra.logs.capture import Capture
 from orchestra.logs.encode import event_record
 from orchestra.logs.files import rotated_path
@@ -156,6 +157,11 @@ def test_a_reader_that_leaves_is_noticed_while_nothing_is_written(run: Run, monk
             run.wait("one")
             os.close(reader)
     assert run.ended[0].code == 141
+
+
+def test_a_run_whose_folder_is_gone(run: Run, tmp_path: Path) -> None:
+    with Follower(tmp_path / "gone" / "log.jsonl") as follower, pytest.raises(NotFound, match="the folder of the run"):
+        follow(follower, run.lock, "r1", run.shown.append)
 
 
 def test_nothing_wakes_it_while_nothing_happens(run: Run) -> None:
