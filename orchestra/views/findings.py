@@ -42,10 +42,13 @@ def audit_table(
 ) -> str:
     """Return the table of `audit`, "" without findings; each finding comes with its key in the file, if it has one.
 
-    Columns that no row fills are left out: who declared it, its run, and the owner of what is not on record.
+    Columns that no row fills are left out: who declared it, its run, and the owner of what is not on record. On a
+    terminal, where room is short, "held by nobody" is not said again beside an empty column, nor that column shown.
     """
     if not findings:
         return ""
+    brief = width is not None
+    held = any(item["holders"] for _, item in findings)
     recorded = any(key is not None for key, _ in findings)
     others = any(key is None for key, _ in findings)
     columns = [
@@ -55,7 +58,7 @@ def audit_table(
         (recorded, Column("run")),
         (others, Column("owner")),
         (True, Column("size", right=True)),
-        (True, Column("held by", shrink=True)),
+        (held or not brief, Column("held by", shrink=True)),
         (True, Column("evidence", shrink=True)),
     ]
     rows = [
@@ -67,7 +70,7 @@ def audit_table(
             item.get("owner"),
             item["size"],
             holders(item),
-            item["evidence"],
+            item["evidence"].removeprefix("held by nobody; ") if brief else item["evidence"],
         )
         for key, item in findings
     ]

@@ -40,3 +40,20 @@ def test_clean_table() -> None:
 def test_counts_name_only_what_there_is() -> None:
     assert counted({"live": 0, "kept": 4, "leaked": 2}) == "4 kept, 2 leaked"
     assert counted({"live": 0}) == ""
+
+
+def test_what_is_not_on_record_has_an_owner_and_neither_run_nor_key() -> None:
+    other = finding(verdict="orphan", instance=None, run=None, owner="joe", evidence="held by nobody; 7 is gone")
+    assert audit_table([(None, other)]) == (
+        "VERDICT  OBJECT             OWNER  SIZE  HELD BY  EVIDENCE\n"
+        "orphan   posix-queue:/jobs  joe      80  -        held by nobody; 7 is gone\n"
+    )
+    assert audit_table([(None, other)], width=60) == (
+        "VERDICT  OBJECT             OWNER  SIZE  EVIDENCE\norphan   posix-queue:/jobs  joe      80  7 is gone\n"
+    )
+    assert audit_table([]) == ""
+
+
+def test_many_holders_are_counted() -> None:
+    many = finding(holders=[{"pid": pid, "command": "sh", "how": "open"} for pid in range(1, 8)])
+    assert "1 sh, 2 sh, 3 sh, 4 sh, +3  " in audit_table([("jobs", many)])
