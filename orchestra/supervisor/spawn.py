@@ -48,6 +48,7 @@ class Launch:
     attributes: Attributes = _NO_ATTRIBUTES
     replica: int = 1
     isolated: bool = False  # in an IPC namespace of its own
+    joins: int | None = None  # in that of this process
     terminal: bool = False  # stdout is a terminal, and becomes the controlling one of the child's session
     function: str = ""  # for the parent of functions: "module:name"; then argv is what `ps` shows
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -67,7 +68,7 @@ def launch(wanted: Launch, *, open_files: tuple[int, int] | None = None) -> int:
     enter(wanted.directory)
     path = executable(wanted.argv[0], wanted.environment)
     steps = steps_of(wanted, open_files)
-    if wanted.passed or wanted.extra_fds or wanted.isolated or wanted.terminal or steps:
+    if wanted.passed or wanted.extra_fds or wanted.isolated or wanted.joins or wanted.terminal or steps:
         return _fork(wanted, path, steps)
     return _spawn(wanted, path)
 
@@ -187,10 +188,13 @@ def _handled() -> list[int]:
     return [number for number in signal.valid_signals() if callable(signal.getsignal(number))]
 
 
-def _isolate() -> None:
-    """Leave for an IPC namespace of our own. Raises OSError."""
+def _isolate(joins: int | None) -> None:
+    """Leave for an IPC namespace of our own, or for that of another process. Raises OSError."""
     try:
-        namespaces.make_private_ipc()
+        if joins is None:
+            namespaces.make_private_ipc()
+        else:
+            namespaces.enter(joins)
     except KernelError as err:
         cause = err.__cause__
         raise (cause if isinstance(cause, OSError) else OSError(errno.EPERM, err.problem)) from err
@@ -207,9 +211,9 @@ def _become(wanted: Launch, path: str, reply: int, defaults: Sequence[int], step
         if wanted.terminal:
             stage = b"terminal"
             become.control_terminal(1)
-        if wanted.isolated:
+        if wanted.isolated or wanted.joins:
             stage = b"isolation"
-            _isolate()
+            _isolate(wanted.joins)
         stage = b"signals"
         for handled in defaults:
             signal.signal(handled, signal.SIG_DFL)

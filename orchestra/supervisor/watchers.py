@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 from orchestra.bindings import Template
@@ -163,7 +164,9 @@ class Watchers:
     def _start(self, order: Order, stdout: int, stderr: int) -> int:
         """Start a command beside a replica. Raises LaunchFailed."""
         host = self._host
-        with host.wires[order.who.process].prepared(
+        wire = host.wires[order.who.process]
+        joins = order.pid if wire.plan.isolation == "private" else None
+        with wire.prepared(
             order.who.replica,
             stdin=host.null,
             stdout=stdout,
@@ -171,7 +174,7 @@ class Watchers:
             extra_environment={"ORCHESTRA_PID": str(order.pid)},
             command=order.command,
         ) as launch:
-            return spawn.launch(launch, open_files=host.open_files)
+            return spawn.launch(replace(launch, joins=joins), open_files=host.open_files)
 
     def _stop(self, who: Who) -> None:
         replica, plan = self._host.state.replicas[who], self._host.state.graph.processes[who.process]

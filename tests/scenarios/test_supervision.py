@@ -204,6 +204,24 @@ def test_a_stop_command_sees_the_surroundings_and_does_not_survive(place: Path) 
         assert "descendant.killed" not in run.path()
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="an isolated process needs root, or a host that lets users isolate")
+def test_what_is_run_beside_an_isolated_process_sees_what_it_sees(place: Path) -> None:
+    tell = 'echo "$0 $(readlink /proc/self/ns/ipc)"'
+    with running(
+        place,
+        process(
+            "a", f"{tell}; exec sleep 1000", isolation="private", ready=Ready("exec", command=(("/bin/sh",), ("-c",), (
+                'test "$(readlink /proc/self/ns/ipc)" = "$(readlink /proc/$ORCHESTRA_PID/ns/ipc)"',))),
+            stop_command=(("/bin/sh",), ("-c",), (f"{tell}; exit 1",)),
+        ),
+        process("b", tell, after={"a": "ready"}),
+    ) as run:  # fmt: skip
+        until(lambda: run.lines("b"))
+        run.stop()
+        run.ended()
+        assert run.lines("a")[0] == run.lines("a")[1] != run.lines("b")[0]
+
+
 def test_who_keeps_a_stop_waiting_is_named(place: Path) -> None:
     deaf = "trap '' TERM; echo ready; while :; do sleep 1000; done"
     with running(place, process("a", deaf, grace=1000.0), process("b", WAITS, after={"a": "started"})) as run:
