@@ -42,9 +42,9 @@ Both sides send JSON objects, one a line. A request has `v`, the version, which 
 ← {"v":1,"ok":true,"done":true,"results":[{"name":"worker","replica":2,"result":"ok",…}]}
 ```
 
-An answer has `ok`. With `false` it has `error`: `class` ([which](errors.md)), `problem`, `detail` and `hint`. What takes
-its time is answered with `accepted` at once and with `done` (or `ended`, when it is the run) in the end; hanging up does
-not take it back. Keys that an operation does not know are refused, null counts as left out; answers may get more keys.
+An answer has `ok`. With `false` it has `error`: `class` ([which](errors.md)), `problem`, `detail` and `hint`. What
+takes its time is answered with `accepted` at once and with `done` (or `ended`, when it is the run) in the end; hanging
+up does not take it back. Keys that an operation does not know are refused, null counts as left out; answers may get more keys.
 Several requests may be on their way on one connection, and are answered as each is done: whoever needs to tell the
 answers apart uses a connection for each. A request has at most 16 MiB.
 
@@ -271,10 +271,14 @@ def families_page() -> str:
         rows = "\n".join(f"| {word} | {_escaped(text)} |" for word, text in facts)
         parts += [
             f"## {rule.id}",
-            f"{rule.software[0].upper()}{rule.software[1:]}.",
+            _sentence(rule.software or "any other program"),
             f"| what | is |\n|---|---|\n{rows}",
         ]
     return NOTE + "\n\n".join(parts) + "\n"
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def changelog_page() -> str:

@@ -295,7 +295,7 @@ def classify_found(found: Found, reason: Reason, holders: Holders, obstacle: str
     rule = found.match.rule if found.match is not None else None
     if rule is not None and rule.name is not None:
         parts.append(f"its name is that of {rule.software}")
-    elif rule is not None:
+    elif rule is not None and rule.software:
         parts.append(f"it looks like that of {rule.software}")
     if verdict is not Verdict.ORPHAN:
         return Classified(verdict, "; ".join(parts))

@@ -2,7 +2,7 @@
 
 The rules are data, in families.json beside this module; the first that fits an object counts. A rule has
 
-    id, software    its name, and whose objects these are
+    id, software    its name, and whose objects these are; "" for whoever it may be
     kinds           "posix-segment", "sysv-semaphore", "file-folder" …
     name            a pattern for the whole name, without its slash; for what lies in a folder, that of the folder.
                     The group `pid` in it is the process that made the object
