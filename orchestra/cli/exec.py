@@ -26,10 +26,10 @@ from orchestra.errors import LaunchFailed, OrchestraError, UsageError
 from orchestra.views.ansi import clean
 
 EXAMPLES = """
-orchestra exec pipeline.worker                       a shell, wired like worker
-orchestra exec worker.2 -- env                       see what it was given
-orchestra exec pipeline --uses jobs:read -- ./dump   nothing but that queue
-orchestra exec worker --uses results -- python3      and one object more
+orchestra exec pipeline.worker                      a shell, wired like worker
+orchestra exec worker.2 -- env                      see what it was given
+orchestra exec pipeline --uses jobs:read -- ./dump  nothing but that queue
+orchestra exec worker --uses results -- python3     and one object more
 """
 
 _OURS = ("ORCHESTRA_", "LISTEN_")

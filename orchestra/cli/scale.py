@@ -14,8 +14,8 @@ from orchestra.cli.values import parse_optional_duration, parse_scale
 from orchestra.errors import UsageError
 
 EXAMPLES = """
-orchestra scale worker=5                of ./orchestra.yaml, or the only live one
-orchestra scale pipeline.worker=5 reader=2 -n pipeline
+orchestra scale worker=5             of ./orchestra.yaml, or the only live one
+orchestra scale -n pipeline worker=5 reader=2
 """
 
 

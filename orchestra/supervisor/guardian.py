@@ -163,7 +163,8 @@ def _conflict(places: StateDir, plan: RunPlan) -> Conflict:
     detail = ""
     if known is not None and known.ended_at is None:  # else another one is being announced at this moment
         detail = f"run {known.run} of {known.file}, process {known.supervisor_pid or known.guardian_pid}"
-    hint = f"`orchestra down {plan.instance}` stops it; `-n NAME` starts another instance."
+    edited = "`up -d` brings in what was edited; " if known is not None and known.file == plan.file else ""
+    hint = f"{edited}`orchestra down {plan.instance}` stops it; `-n NAME` starts another instance."
     return Conflict(f"{plan.instance} is already up", detail=detail, hint=hint)
 
 

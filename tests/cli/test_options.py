@@ -9,7 +9,7 @@ from typer.core import TyperOption
 from orchestra.cli.app import COMMANDS, load_command
 from orchestra.cli.options import emit
 
-ANSWERS_AS_IT_IS = {"schema", "cflags", "down"}
+ANSWERS_AS_IT_IS = {"schema", "cflags", "down", "exec"}
 
 
 def names(command: str) -> set[str]:
@@ -26,7 +26,7 @@ def test_every_command_that_answers_has_a_format(command: str) -> None:
     assert "--format" in names(command)
 
 
-@pytest.mark.parametrize("command", ["ps", "objects", "logs", "inspect", "down", "up", "plan"])
+@pytest.mark.parametrize("command", ["ps", "objects", "logs", "inspect", "down", "up", "plan", "stop", "wait", "exec"])
 def test_n_names_the_instance_everywhere(command: str) -> None:
     assert {"-n", "--name"} <= names(command)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.cli import orchestra
+from tests.support.cli import child_environment, orchestra
 from tests.support.small_runs import (
     KEPT,
     QUEUE,
@@ -176,4 +178,102 @@ def test_a_dry_run_does_everything_but_start(home: Path, tmp_path: Path) -> None
     assert answer.code == 0
     assert [(s["n"], s["action"]) for s in answer.json["steps"]][:2] == [(1, "create"), (2, "start")]
     assert answer.json == orchestra("plan", "--format", "json", home=home, cwd=tmp_path).json
+    assert not home.exists()
+
+
+MIXED = (
+    "  bad: {command: [sh, -c, 'exit 7']}\n"
+    "  after: {command: ['true'], depends_on: {bad: completed}}\n"
+    "  good: {command: [sh, -c, 'echo here; exec sleep ${seconds}'], uses: [jobs]}\n"
+)
+
+
+def test_a_failure_that_stops_only_its_dependants(home: Path, tmp_path: Path) -> None:
+    topology(tmp_path, MIXED, f"variables: {{seconds: 0.2}}\n{QUEUE}")
+    answer = orchestra("up", "--keep-going", home=home, cwd=tmp_path)
+    assert answer.code == 1
+    assert "good exited with code 0" in answer.err
+    assert "  after  skipped: bad failed: exited with code 7" in answer.err
+
+
+@pytest.mark.parametrize(("process", "code"), [("bad", 7), ("good", 143), ("after", 1)])
+def test_it_ends_as_one_process_does(process: str, code: int, home: Path, tmp_path: Path) -> None:
+    """Also when that was ended by us, because another one had failed."""
+    topology(tmp_path, MIXED, f"variables: {{seconds: 1000}}\n{QUEUE}")
+    assert orchestra("up", "--exit-code-from", process, home=home, cwd=tmp_path).code == code
+
+
+def test_the_objects_are_held_until_ctrl_c(home: Path, tmp_path: Path) -> None:
+    topology(tmp_path, "  talker: {command: [sh, -c, 'echo here; exit 3'], uses: [jobs]}\n", QUEUE)
+    with started(home, "up", "--hold", cwd=tmp_path) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            if "the objects stay until Ctrl-C" in line:
+                break
+        shown = orchestra("objects", "demo", "--format", "json", home=home).json["objects"]
+        assert [item["state"] for item in shown] == ["live"]
+        refused = orchestra("restart", "demo.talker", home=home)
+        assert (refused.code, "its objects are held" in refused.err) == (5, True)
+        child.send_signal(signal.SIGINT)
+        answer = finish(child)
+    assert answer.code == 1  # as the run, not as Ctrl-C
+    assert "removed sysv queue jobs" in answer.err
+
+
+def test_waiting_for_everything_to_be_ready(home: Path, tmp_path: Path) -> None:
+    text = "  slow: {command: [sh, -c, 'read x < gate; echo go; exec sleep 1000'], ready: {log: go}}\n"
+    topology(tmp_path, f"{text}  once: {{command: ['true']}}\n")
+    os.mkfifo(tmp_path / "gate")
+    with started(home, "up", "--wait", cwd=tmp_path) as child:
+        writer = os.open(tmp_path / "gate", os.O_WRONLY)  # returns once the process reads
+        assert child.poll() is None
+        os.write(writer, b"\n")
+        os.close(writer)
+        answer = finish(child)
+        assert (answer.code, answer.out) == (0, "")
+        assert answer.err.startswith("demo is ready: run ")
+        states = {row["name"]: row["state"] for row in orchestra("ps", "--format", "json", home=home).json["processes"]}
+        assert states == {"slow": "ready", "once": "exited"}
+    topology(
+        tmp_path, "  a: {command: ['false'], escalate: ignore}\n"
+        "  b: {command: [sleep, '1000'], depends_on: {a: ended}}\n", name="other",
+    )  # fmt: skip
+    partly = orchestra("up", "--wait", home=home, cwd=tmp_path)
+    orchestra("down", "other", home=home)
+    assert partly.code == 1
+    assert "error: a: exited with code 1" in partly.err
+    assert "not all of it is ready" in partly.err
+    topology(
+        tmp_path, "  a: {command: ['false']}\n  b: {command: ['true'], depends_on: {a: completed}}\n", name="third"
+    )
+    ended = orchestra("up", "--wait", home=home, cwd=tmp_path)
+    assert (ended.code, "third: run " in ended.err, "  a  exited with code 1" in ended.err) == (1, True, True)
+    orchestra("down", "third", home=home)
+
+
+def test_standard_input_that_a_process_inherits(home: Path, tmp_path: Path) -> None:
+    topology(tmp_path, "  reader: {command: [cat], stdin: inherit}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestra", "up"],
+        cwd=tmp_path, env=child_environment(home), input="one\ntwo\n", capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert [line.split("│ ")[1] for line in done.stdout.splitlines()] == ["one", "two"]
+    refused = orchestra("up", "-d", home=home, cwd=tmp_path)
+    assert (refused.code, "reader inherits the standard input" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["-d", "--hold"], "--hold is for the foreground"),
+        (["--wait", "--exit-code-from", "sleeper"], "needs the end of the run"),
+        (["--exit-code-from", "nobody"], "no process is called `nobody`"),
+        (["--isolation", "deep"], "there is no isolation `deep`"),
+    ],
+)
+def test_options_that_do_not_go_together(words: list[str], problem: str, home: Path, tmp_path: Path) -> None:
+    topology(tmp_path, SLEEPER)
+    answer = orchestra("up", *words, home=home, cwd=tmp_path)
+    assert (answer.code, answer.out, problem in answer.err) == (2, "", True), answer.err
     assert not home.exists()
