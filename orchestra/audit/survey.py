@@ -200,6 +200,10 @@ class _Sky:
     def gaps(self) -> tuple[str, ...]:
         """Return what the pass could not see."""
         found = self.traces
+        if not self.census.of_our_pids:
+            return (
+                "/proc is that of another pid namespace here: makers cannot be looked up, holders have its numbers",
+            )
         if found.hidden:
             return ("processes of other users are hidden here (/proc is mounted with hidepid)",)
         if not found.unseen:

@@ -31,12 +31,17 @@ class Process(NamedTuple):
 
 
 class Census:
-    """Answers about processes, each looked up once. Never raises."""
+    """Answers about processes, each looked up once. Never raises.
+
+    `of_our_pids` is False where the /proc mounted here is that of another pid namespace: its numbers are not those that
+    the kernel tells us, so it can say nothing about them.
+    """
 
     def __init__(self, root: str = procfs.PROC) -> None:
         self.root = root
         self._known: dict[int, Process | None] = {}
         self._tick = os.sysconf("SC_CLK_TCK")
+        self.of_our_pids = _is_of_our_pids(root)
 
     def alive(self, pid: int) -> Process | None:
         """Return the process that has this pid now, None when there is provably none; a zombie is none."""
@@ -107,7 +112,7 @@ class Census:
             return ""
 
     def _look(self, pid: int) -> Process | None:
-        found = procfs.process_stat(pid, self.root)
+        found = procfs.process_stat(pid, self.root) if self.of_our_pids else None
         if found is None:
             return Process(pid, "", None, None) if _exists(pid) else None
         if found.has_ended:
@@ -152,6 +157,13 @@ def user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid {uid}"
+
+
+def _is_of_our_pids(root: str) -> bool:
+    try:
+        return os.readlink(f"{root}/self") == str(os.getpid())
+    except OSError:
+        return False
 
 
 def _exists(pid: int) -> bool:

@@ -327,6 +327,28 @@ def test_with_hidden_processes_nobody_is_said_to_be_gone() -> None:
     assert {item["verdict"] for name, item in dead.items() if name.startswith("posix")} == {"unknown"}
 
 
+def test_with_the_proc_of_another_pid_namespace_its_numbers_mean_nothing() -> None:
+    """`unshare --pid` without `--mount-proc`: process 2 of the kernel's tables is not process 2 of /proc."""
+
+    def scene() -> list[Any]:
+        child = start(MAKER)
+        living = findings()
+        kill(child)
+        return [living, findings(), list(look().gaps), child.pid]
+
+    def without_proc() -> Any:
+        namespaces.unshare("pid")
+        return in_child(scene)
+
+    living, dead, gaps, pid = in_box(without_proc)
+    assert any("/proc is that of another pid namespace" in gap for gap in gaps)
+    assert living["sysv-queue:0x00001001"]["verdict"] == "unknown"
+    assert f"process {pid}, which sent to it last, cannot be told" in living["sysv-queue:0x00001001"]["evidence"]
+    assert living["posix-segment:/orct.segment"]["verdict"] == "foreign"
+    assert dead["sysv-segment:0x00001002"]["verdict"] == "orphan", "the kernel says that no such process is left"
+    assert dead[f"posix-segment:/torch_{pid}_1"]["verdict"] == "unknown"
+
+
 def test_other_namespaces_with_their_own_objects() -> None:
     """A container is a process in namespaces of its own: its objects are seen, with our pids, and left alone."""
 
