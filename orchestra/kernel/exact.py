@@ -2,8 +2,8 @@
 
 A POSIX segment or semaphore, a file: a write lease on the file, which the kernel grants only while nobody else has it
 open or mapped and which makes everybody who opens it now wait; the name must still lead to that very inode; unlink; the
-lease goes. A POSIX queue the same, by a descriptor of it. Where no lease can be had (somebody else's file, a mode that
-forbids to open it, a FIFO, a folder) the pass over /proc decides who holds it.
+lease goes. A POSIX queue the same, but its lease is given back before the comparison. Where no lease can be had
+(somebody else's file, a mode that forbids to open it, a FIFO, a folder) the pass over /proc decides who holds it.
 System V: IPC_STAT by id, every field of the identity compared, no attachments, nobody waiting; then IPC_RMID.
 
 What no system call closes is the moment between that last comparison and the removal: see `window`.
@@ -159,8 +159,16 @@ def _by_name(
             return Attempt(removed=False, why=_HELD)
         if fd is not None and not _is_it(_node(libc.statx(fd)), identity):
             return Attempt(removed=False, why=_OTHER, gone=True)
+        is_queue = ref.family is Family.POSIX and ref.kind is Kind.QUEUE
         if fd is not None and not by_force:
+            if is_queue:
+                checkpoint("leased")
             lease = _take_lease(fd)
+        if lease and is_queue:
+            # mq_open(2) waits for a lease with the folder locked, and mq_unlink(2) needs that lock: held on to, the
+            # lease would stop every queue of the namespace until the kernel breaks it, 45 s later.
+            _give_back(fd)
+            return _unlink(ref, identity, None, checkpoint)
         if lease:
             checkpoint("leased")
             return _unlink(ref, identity, fd, checkpoint)
@@ -168,7 +176,8 @@ def _by_name(
     held = "" if by_force else _in_words(look(identity))
     if held or lease is False:
         return Attempt(removed=False, why=held or _HELD)
-    checkpoint("leased")
+    if not is_queue or lease is None:
+        checkpoint("leased")
     return _unlink(ref, identity, None, checkpoint)
 
 
@@ -176,12 +185,12 @@ def _unlink(ref: ObjectRef, identity: Identity, leased: int | None, checkpoint: 
     """Compare what the name leads to, and remove the name."""
     links = 0 if leased is None else os.fstat(leased).st_nlink
     try:
-        found = _at_name(ref, leased=leased is not None)
+        found = _at_name(ref)
         if found is None:
             return Attempt(removed=False, why=_GONE, gone=True)
         if not _is_it(found, identity):
             return Attempt(removed=False, why=_OTHER, gone=True)
-        if leased is not None and found is not True and fcntl.fcntl(leased, fcntl.F_GETLEASE) != fcntl.F_WRLCK:
+        if leased is not None and fcntl.fcntl(leased, fcntl.F_GETLEASE) != fcntl.F_WRLCK:
             return Attempt(removed=False, why=f"{_HELD}: it was opened in this moment")
         compared = time.perf_counter()
         checkpoint("compared")
@@ -191,9 +200,7 @@ def _unlink(ref: ObjectRef, identity: Identity, leased: int | None, checkpoint: 
             return Attempt(removed=False, why=_MISHAP, gone=True, window=window)
         return Attempt(done, "" if done else _GONE, gone=not done, window=window if done else 0.0)
     finally:
-        if leased is not None:
-            with suppress(OSError):
-                fcntl.fcntl(leased, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        _give_back(leased)
 
 
 @contextmanager
@@ -232,37 +239,29 @@ def _node(found: libc.FileStat) -> _Node:
     return found.st_dev, found.st_ino, found.birth_ns
 
 
-def _is_it(found: _Node | bool, identity: Identity) -> bool:
-    if isinstance(found, bool):
-        return found
+def _give_back(leased: int | None) -> None:
+    if leased is not None:
+        with suppress(OSError):
+            fcntl.fcntl(leased, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+def _is_it(found: _Node, identity: Identity) -> bool:
     device, inode, birth = found
     same = (device, inode) == (identity.st_dev, identity.st_ino)
     return same and (None in (birth, identity.birth_ns) or birth == identity.birth_ns)
 
 
-def _at_name(ref: ObjectRef, *, leased: bool) -> _Node | bool | None:
-    """Return what the name leads to now, None for nothing, True for just the file that we hold a lease on.
+def _at_name(ref: ObjectRef) -> _Node | None:
+    """Return what the name leads to now, None for nothing. A queue is not opened where it can be seen without.
 
-    A queue is compared without opening it where a queue file system can be had. Elsewhere an open that does not wait is
-    refused with EAGAIN for a leased file, and for no other. Raises KernelError.
+    Raises KernelError.
     """
     if ref.family is not Family.POSIX or ref.kind is not Kind.QUEUE:
         return _statx(ref, _path(ref))
     with suppress(PermissionError), queue_folder() as folder:
         return _statx(ref, nodes.posix_name(ref), dir_fd=folder)
-    with kernel_call(ref, f"mq_open({ref.name})"):
-        try:
-            fd = libc.mq_open(ref.name or "", os.O_RDONLY | os.O_NONBLOCK)
-        except FileNotFoundError:
-            return None
-        except BlockingIOError:
-            if leased:
-                return True
-            raise
-    try:
-        return _node(libc.statx(fd))
-    finally:
-        os.close(fd)
+    found = registry.adapter_for(ref.family, ref.kind).stat(ref)
+    return None if found is None else (found.identity.st_dev, found.identity.st_ino, None)
 
 
 def _statx(ref: ObjectRef, path: str, dir_fd: int = libc.AT_FDCWD) -> _Node | None:

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from orchestra.kinds import Family, Holders, Identity, Kind, ObjectRef, Spec
 
 NOBODY = Holders(())
 SYSV = (Kind.QUEUE, Kind.SEGMENT, Kind.SEMAPHORE)
+_SPAN = 200e-6  # seconds within which a removal begins and ends: somebody interferes at any moment of it
 NEXT_ID = {Kind.QUEUE: "msg", Kind.SEGMENT: "shm", Kind.SEMAPHORE: "sem"}
 
 
@@ -52,6 +54,14 @@ class Other:
 
     def do(self, *order: object) -> object:
         print(json.dumps(order), file=self._orders, flush=True)
+        return json.loads(self._answers.readline())
+
+    def start(self, *order: object) -> None:
+        """Give an order and do not wait for it."""
+        print(json.dumps(order), file=self._orders, flush=True)
+
+    def finish(self) -> object:
+        """Return what came of it."""
         return json.loads(self._answers.readline())
 
     def end(self) -> None:
@@ -102,6 +112,23 @@ class Hands:
         except OSError:
             return False
         return True
+
+    def open_later(self, delay: float, kind: str, name: str) -> float | None:
+        """Open it at any moment from now, as most programs do; return when that had happened, None if it was gone."""
+        spin(delay)
+        try:
+            if Kind(kind) is Kind.QUEUE:
+                self.held.append(libc.mq_open(name, os.O_RDONLY))
+            else:
+                self.held.append(os.open(path_of(Kind(kind), name), os.O_RDWR))
+        except FileNotFoundError:
+            return None
+        return time.perf_counter()
+
+    def again_later(self, delay: float, kind: str, name: str) -> list[int | None]:
+        """Give the name to another object at any moment from now."""
+        spin(delay)
+        return self.again(kind, name)
 
     def again(self, kind: str, name: str) -> list[int | None]:
         """Remove the name and give it to another object; return that one's inode."""
@@ -210,6 +237,51 @@ def named_again(tries: int, other: Other, prefix: str) -> Tally:
     return tally
 
 
+def spin(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def opened_at_random(tries: int, other: Other, prefix: str) -> Tally:
+    """Wrong: it was removed, though somebody had it open before the lease. Who comes later waits, or finds nothing."""
+    tally = Tally()
+    for number in range(tries):
+        kind = SYSV[number % 3]
+        ref, identity = made(Family.POSIX, kind, name=f"{prefix}.{number}")
+        leased: list[float] = []
+        other.start("open_later", random.random() * _SPAN, kind.value, ref.name)
+        attempt = remove_exact(
+            ref, identity, holders=lambda _: NOBODY,
+            checkpoint=lambda step, at=leased: at.append(time.perf_counter()),  # type: ignore[misc]
+        )  # fmt: skip
+        opened_at = other.finish()
+        tally.tries += 1
+        tally.removed += attempt.removed
+        tally.wrong += attempt.removed and isinstance(opened_at, float) and opened_at < leased[0]
+        other.do("detach_all")
+        adapter_for(Family.POSIX, kind).remove(ref)
+    return tally
+
+
+def named_again_at_random(tries: int, other: Other, prefix: str) -> Tally:
+    """Wrong: the second object lost its name. That is the window that nothing closes: it is counted, not forbidden."""
+    tally = Tally()
+    for number in range(tries):
+        kind = SYSV[number % 3]
+        ref, identity = made(Family.POSIX, kind, name=f"{prefix}.{number}")
+        other.start("again_later", random.random() * _SPAN, kind.value, ref.name)
+        attempt = remove_exact(ref, identity, holders=lambda _: NOBODY)
+        second = other.finish()
+        stays = adapter_for(Family.POSIX, kind).stat(ref)
+        there = stays is not None and [stays.identity.st_dev, stays.identity.st_ino] == second
+        tally.tries += 1
+        tally.removed += attempt.removed
+        tally.wrong += not there
+        adapter_for(Family.POSIX, kind).remove(ref)
+    return tally
+
+
 def undisturbed(tries: int, prefix: str) -> tuple[Tally, float]:
     """Nobody interferes: everything goes. Also the longest and the usual moment between comparison and removal."""
     tally, windows = Tally(), []
@@ -244,6 +316,8 @@ def main(tries: int) -> None:
         "attached": vars(attached(tries)),
         "opened": vars(opened(tries, other, prefix)),
         "named again": vars(named_again(tries, other, prefix)),
+        "opened at random": vars(opened_at_random(tries, other, prefix)),
+        "named again at random": vars(named_again_at_random(tries, other, prefix)),
         "undisturbed": vars(calm),
         "window": window,
     }
