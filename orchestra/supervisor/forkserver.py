@@ -70,6 +70,15 @@ class Line:
             if err.errno not in (errno.EPIPE, errno.ECONNRESET):
                 raise
 
+    def begun(self, number: int) -> None:
+        """Say that this child runs: the last word to the supervisor. In few steps, for each child takes them."""
+        try:
+            os.write(self.socket.fileno(), b'{"n":%d,"pid":%d}' % (number, os.getpid()))
+        except OSError as err:
+            if err.errno not in (errno.EPIPE, errno.ECONNRESET):
+                raise
+        os.close(self.socket.detach())
+
 
 def serve(line: Line, reserved: list[int]) -> dict[str, Any]:
     """Make children until the supervisor is gone; returns in a child, with its packet."""
@@ -147,8 +156,7 @@ def _begin(line: Line, packet: dict[str, Any], descriptors: list[int], reserved:
         _refuse(line, packet, stage, err.errno or 0)
     _set_environment(packet)
     show(packet["title"], packet["label"])
-    line.send(n=packet["n"], pid=os.getpid())
-    line.socket.close()
+    line.begun(packet["n"])
 
 
 def _refuse(line: Line, packet: dict[str, Any], stage: str | int, number: int) -> NoReturn:
@@ -159,7 +167,8 @@ def _refuse(line: Line, packet: dict[str, Any], stage: str | int, number: int) -
 def _set_environment(packet: dict[str, Any]) -> None:
     for name in packet["unset"]:
         os.environ.pop(name, None)
-    os.environ.update(packet["set"])
+    for name, value in packet["set"].items():  # not update(): it asks what kind of mapping this is, for each child anew
+        os.environ[name] = value
     if packet["listen"]:
         os.environ["LISTEN_PID"] = str(os.getpid())
 
@@ -212,7 +221,9 @@ def _look_fresh(packet: dict[str, Any]) -> None:
     if packet["terminal"]:
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    old = sys.stdin
+    if not packet["stdin"]:
+        return
+    old = sys.stdin  # knows the parent's, which was no file and no terminal
     sys.stdin = open(0, encoding=old.encoding, errors=old.errors, closefd=False)  # noqa: SIM115
     sys.__stdin__ = sys.stdin  # type: ignore[misc]
 
@@ -332,14 +343,21 @@ def _sources(folder: str) -> dict[str, int]:
 def show(title: str, label: str) -> None:
     """Have `ps` show `title` as the command line and `label` as the name; where that is refused, nothing changes."""
     try:
-        with open("/proc/self/comm", "wb", buffering=0) as comm:
-            comm.write(label.encode()[:NAME_MAX])
         start, end = _argument_area()
-        with open("/proc/self/mem", "r+b", buffering=0) as memory:
-            memory.seek(start)
-            memory.write(title.encode()[: end - start - 1].ljust(end - start, b"\0"))
+        _write("/proc/self/comm", label.encode()[:NAME_MAX])
+        _write("/proc/self/mem", title.encode()[: end - start - 1].ljust(end - start, b"\0"), start)
     except (OSError, ValueError):
         return
+
+
+def _write(path: str, text: bytes, offset: int = 0) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        if offset:
+            os.lseek(fd, offset, os.SEEK_SET)
+        os.write(fd, text)
+    finally:
+        os.close(fd)
 
 
 _area: tuple[int, int] | None = None  # the same in every child: read once

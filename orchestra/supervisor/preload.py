@@ -35,7 +35,7 @@ from orchestra.supervisor.signals import signal_name
 from orchestra.supervisor.spawn import Launch
 from orchestra.supervisor.states import Who
 
-WINDOW = 8  # starts on their way to one parent: it is never idle, and few descriptors are in flight
+WINDOW = 16  # starts on their way to one parent: it is never idle, and few descriptors are in flight
 ANSWER = 30.0  # seconds after which a parent that does not answer is given up
 _TITLE_ROOM = " " * 200  # an argument that only makes room for what `ps` is to show instead
 _PROGRAM = forkserver.__file__
@@ -434,7 +434,7 @@ def _packet(
         "n": number, "module": module, "name": name, "arguments": _plain(launch.arguments),
         "label": launch.argv[0], "title": " ".join(launch.argv), "directory": launch.directory,
         "places": list(places), "terminal": launch.terminal, "steps": [step.plain for step in steps],
-        "listen": bool(launch.passed),
+        "listen": bool(launch.passed), "stdin": launch.reads_input,
         "set": {name: value for name, value in wanted.items() if known.get(name) != value},
         "unset": [name for name in known if name not in wanted],
     }  # fmt: skip

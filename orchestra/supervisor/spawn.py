@@ -49,6 +49,7 @@ class Launch:
     replica: int = 1
     isolated: bool = False  # in an IPC namespace of its own
     joins: int | None = None  # in that of this process
+    reads_input: bool = False  # stdin is more than /dev/null
     terminal: bool = False  # stdout is a terminal, and becomes the controlling one of the child's session
     function: str = ""  # for the parent of functions: "module:name"; then argv is what `ps` shows
     arguments: Mapping[str, Any] = field(default_factory=dict)

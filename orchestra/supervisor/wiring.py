@@ -96,6 +96,7 @@ class Wire:
                 extra_fds=extra_fds,
                 attributes=self.plan.attributes,
                 replica=replica,
+                reads_input=self.plan.stdin != "null" and not command,
                 isolated=self.plan.isolation == "private" and not command,
                 terminal=self.has_terminal and not command,
                 function=function,

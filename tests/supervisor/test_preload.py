@@ -220,7 +220,9 @@ def test_a_child_has_all_that_it_was_given_and_nothing_else(bench: Bench) -> Non
     (bench.folder / "input").write_text("a line\n")
     stdin = os.open(bench.folder / "input", os.O_RDONLY)
     ready, write = os.pipe()
-    bench.changes = {"directory": str(bench.folder / "sub"), "stdin": stdin, "extra_fds": {9: write}}
+    bench.changes = {
+        "directory": str(bench.folder / "sub"), "stdin": stdin, "reads_input": True, "extra_fds": {9: write},
+    }  # fmt: skip
     whos = [Who("a", number) for number in (1, 2, 3)]
     pids = bench.start(*whos)
     for fd in (stdin, ready, write):
