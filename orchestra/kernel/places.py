@@ -35,7 +35,8 @@ def others(here: Place, root: str = procfs.PROC) -> tuple[list[Inventory], tuple
         device = _shm_device(pid, root)
         if (space, device) != (here.ipc_ns, here.shm_dev):
             found.setdefault((space, device), pid)
-    gaps = (f"the namespaces of {unseen} processes may not be looked at",) if unseen else ()
+    who = "1 process" if unseen == 1 else f"{unseen} processes"
+    gaps = (f"the namespaces of {who} may not be looked at",) if unseen else ()
     return [_taken(pid, space, device, here, root) for (space, device), pid in found.items()], gaps
 
 

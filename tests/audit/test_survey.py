@@ -357,6 +357,7 @@ def test_other_namespaces_with_their_own_objects() -> None:
 
         def container() -> Any:
             make_private_ipc()
+            namespaces.unshare("pid")
             return start(MAKER)
 
         with holding(container):
@@ -372,4 +373,7 @@ def test_other_namespaces_with_their_own_objects() -> None:
     assert len({item["namespace"] for item in mine}) == 1
     holders = {holder["pid"] for item in mine for holder in item["holders"]}
     assert len(holders) == 1
+    assert holders != {1}, "the number it has here, not the one it has inside"
+    letters = next(item for item in mine if item["kind"] == "queue")
+    assert f"process {holders.pop()} (python" in letters["evidence"]
     assert not any(item["removable"] for item in everywhere)
