@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 _CHUNK = 256 * 1024
-_DESCRIPTORS_MAX = 8  # at once; there is one
+_ROOM = socket.CMSG_SPACE(8 * array.array("i").itemsize)  # for descriptors; there is one at most
 
 
 class Channel:
@@ -73,10 +73,10 @@ class Channel:
         while b"\n" not in self._received and not self._unread:
             try:
                 self.socket.settimeout(None if wait else 0.0)
-                chunk, descriptors, _, _ = socket.recv_fds(
-                    self.socket, _CHUNK, _DESCRIPTORS_MAX, socket.MSG_CMSG_CLOEXEC
-                )
-                self.descriptors += descriptors
+                chunk, ancillary, _, _ = self.socket.recvmsg(_CHUNK, _ROOM, socket.MSG_CMSG_CLOEXEC)
+                for level, kind, data in ancillary:
+                    if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                        self.descriptors += array.array("i", data)
             except BlockingIOError:
                 break
             except OSError:

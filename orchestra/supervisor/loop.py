@@ -209,8 +209,12 @@ class Supervisor:
         before = limits.raise_open_files(needed, len(self.plan.objects))
         self.open_files = self.open_files or before
 
-    def namespaces(self, _who: Who | None) -> int | None:
+    def namespaces(self, who: Who | None) -> int | None:
         """Return the pid whose namespaces a replica runs in, None for those of the host."""
+        if who is not None and self.state.graph.processes[who.process].isolation == "private":
+            replica = self.state.replicas[who]
+            if replica.pid is not None and replica.end is None:
+                return replica.pid
         return self.job.run.box_pid
 
     def _is_wanted(self) -> bool:

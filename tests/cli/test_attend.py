@@ -106,6 +106,18 @@ def test_the_exit_code_of_the_run_is_passed_on(supervisor: Supervisor) -> None:
     assert exit_status(watch(supervisor)[0]) == 1
 
 
+def test_with_wait_it_leaves_when_everything_is_ready_or_never_can_be(supervisor: Supervisor) -> None:
+    supervisor.accept()
+    supervisor.say({"event": "up"}, {"event": "ready", "failed": []})
+    outcome, _ = watch(supervisor, show=None, until_up=True, until_ready=True)
+    assert (outcome.unready, exit_status(outcome)) == ([], 0)
+
+
+@pytest.mark.parametrize("failed", [[], [{"name": "a", "replica": 1, "result": "failed"}]])
+def test_what_never_gets_ready_is_a_failure(failed: list[dict[str, Any]]) -> None:
+    assert exit_status(Outcome(up=True, unready=failed)) == (ExitCode.FAILED if failed else ExitCode.OK)
+
+
 def test_detached_it_leaves_when_the_run_is_up(supervisor: Supervisor) -> None:
     supervisor.accept()
     supervisor.say({"event": "up"})

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from orchestra import statedir
 from orchestra.cli.state import State
 from orchestra.ledger.journal import Ledger
 from orchestra.statedir import StateDir
+from orchestra.supervisor.control import ControlClient
 from tests.support.cli import orchestra
 from tests.support.small_runs import (
     QUEUE,
@@ -136,3 +138,49 @@ def test_after_a_crash_down_finishes_and_audit_tells(home: Path, tmp_path: Path)
     down = orchestra("down", "demo", home=home)
     assert (down.code, "1 object removed" in down.err) == (0, True)
     assert orchestra("audit", home=home).code == 0
+
+
+def test_a_run_that_is_not_on_record_yet_is_waited_for(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who starts an instance has its lock before anything is written down."""
+    places = StateDir(home, home / "run")
+    places.create()
+    lock = statedir.take_lock(places.lock("demo"))
+    assert lock is not None
+    topology(tmp_path, USER, QUEUE)
+    codes: list[int] = []
+    looked = statedir.is_locked
+
+    def look(path: Path) -> bool:
+        found = looked(path)
+        if found and not codes:  # it was seen to be held, and nothing was on record
+            codes.append(0)
+            os.close(lock)
+            codes.append(orchestra("up", "-d", home=home, cwd=tmp_path).code)
+        return found
+
+    monkeypatch.setattr(down_module, "is_locked", look)
+    assert inside_down("demo") == 0
+    assert codes == [0, 0]
+
+
+def inside_down(instance: str) -> int:
+    from orchestra.cli.app import main
+
+    return main(["down", instance])
+
+
+def test_what_could_not_be_ended_is_listed(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topology(tmp_path, USER, QUEUE)
+    orchestra("up", "-d", home=home, cwd=tmp_path)
+    stop = ControlClient.stop
+
+    def with_a_survivor(self: ControlClient, **options: Any) -> dict[str, Any]:
+        return {**stop(self, **options), "processes_left": [{"pid": 4711, "command": "stuck"}]}
+
+    monkeypatch.setattr(ControlClient, "stop", with_a_survivor)
+    assert inside_down("demo") == 1
+    assert "Could not be ended: 4711" in capsys.readouterr().err

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestra.cli.ending import ending_of
+from orchestra.cli.ending import ending_of, exit_code_of
 from orchestra.kinds import Handle, Spec
 from orchestra.ledger.rows import ObjectState, ProcessRow
 from orchestra.logs.encode import event_record
+from orchestra.statedir import StateDir
 from tests.cli.conftest import STARTED, Record
 
 TOLD: dict[str, Any] = {"exit_code": 0, "state": "down", "failed": [], "stopped_by": None, "objects_left": []}
@@ -71,3 +72,20 @@ def test_a_run_that_is_not_on_record_or_a_ledger_beyond_reading(record: Record) 
     for path in record.places.home.glob("ledger.db*"):
         path.write_bytes(b"no database" * 100)
     assert ending_of(record.places, "r1", None, now=0) is None
+
+
+def test_the_exit_code_of_one_process(record: Record) -> None:
+    record.run("r1", "pipeline")
+    record.processes(
+        "r1",
+        ProcessRow("", "good", 1, "exited", exit_code=0),
+        ProcessRow("", "mixed", 1, "exited", exit_code=0),
+        ProcessRow("", "mixed", 2, "failed", exit_code=7),
+        ProcessRow("", "killed", 1, "failed", signal="SIGKILL"),
+        ProcessRow("", "never", 1, "skipped"),
+    )
+    found = {name: exit_code_of(record.places, "r1", name) for name in ("good", "mixed", "killed", "never", "nobody")}
+    assert found == {"good": 0, "mixed": 7, "killed": 137, "never": None, "nobody": None}
+    elsewhere = StateDir(record.places.home / "runs", record.places.runtime)
+    elsewhere.ledger.write_bytes(b"no ledger at all" * 64)
+    assert exit_code_of(elsewhere, "r1", "good") is None

@@ -52,6 +52,16 @@ def test_update_run_changes_just_those_fields(ledger: Ledger) -> None:
     assert ledger.run("r1") == run_row()._replace(state="failed", exit_code=1, finished=True)
 
 
+def test_what_is_to_become_of_an_object_can_change(ledger: Ledger) -> None:
+    number = ledger.intend(object_row())
+    ledger.set_on_down(number, OnDown.KEEP)
+    found = ledger.object(number)
+    assert found is not None
+    assert found.on_down is OnDown.KEEP
+    with pytest.raises(LedgerError):
+        ledger.set_on_down(number + 1, OnDown.KEEP)
+
+
 def test_update_run_refuses_unknown_fields_and_runs(ledger: Ledger) -> None:
     ledger.begin_run(run_row())
     with pytest.raises(TypeError, match="no field stat"):

@@ -182,6 +182,19 @@ def test_a_kept_object_of_another_shape_is_an_error_that_names_its_run(ledger: L
     assert old.state is ObjectState.KEPT
 
 
+def test_a_kept_object_of_another_shape_is_made_anew_on_request(ledger: Ledger, runs: Runs) -> None:
+    first = runs.use(object_plan(Family.SYSV, Kind.SEGMENT))
+    keep_recorded(ledger, first.row, "", by_hand=False)
+    plan = object_plan(Family.SYSV, Kind.SEGMENT, size=8192)
+    second = reuse_or_create(ledger, plan, runs.next(), folder=runs.folder, recreate=True)
+    assert (second.reused, second.size) == (False, 8192)
+    old = ledger.object(first.row.recorded)
+    assert old is not None
+    assert old.state is ObjectState.REMOVED
+    keep_recorded(ledger, second.row, "", by_hand=False)
+    assert reuse_or_create(ledger, plan, runs.next(), folder=runs.folder, recreate=True).reused
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -68,6 +70,24 @@ def test_a_descriptor_taken_over_does_not_reach_children() -> None:
     assert not os.get_inheritable(channel.fileno())
     channel.close()
     ours.close()
+
+
+def test_descriptors_come_along_as_copies(ends: tuple[Channel, Channel]) -> None:
+    ours, theirs = ends
+    text = "x" * 300_000  # longer than the socket takes at once
+    with open("/dev/null") as file:
+        sender = threading.Thread(target=lambda: ours.send({"op": "run", "text": text}, descriptors=[file.fileno()]))
+        sender.start()
+        found: list[object] = []
+        while not found:
+            found, _ = theirs.receive(wait=True)  # type: ignore[assignment]
+        sender.join()
+        assert found == [{"op": "run", "text": text}]
+        (copy,) = theirs.descriptors
+        assert os.path.samestat(os.fstat(copy), os.fstat(file.fileno()))
+        assert copy != file.fileno()
+        assert not os.get_inheritable(copy)
+        os.close(copy)
 
 
 def test_what_was_given_back_comes_first(ends: tuple[Channel, Channel]) -> None:

@@ -86,6 +86,13 @@ def test_on_down(scene: Scene, policy: OnDown, failed: bool, kept: bool) -> None
     assert [item["kept"] for item in result.left] == ([True] if kept else [])
 
 
+def test_only_some_of_them(scene: Scene) -> None:
+    scene.make("a", on_down=OnDown.KEEP)
+    numbers = [scene.make(key).row.recorded for key in ("b", "c")]
+    teardown.apply_on_down(scene.ledger, "r", failed=False, leak=False, say=scene.say, only=[numbers[1]])
+    assert scene.states() == {"a": ObjectState.LIVE, "b": ObjectState.LIVE, "c": ObjectState.REMOVED}
+
+
 def test_leak_keeps_everything_but_what_has_no_name(scene: Scene) -> None:
     scene.make("a")
     scene.make("b", family=Family.MEMFD)
