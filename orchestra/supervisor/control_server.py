@@ -43,7 +43,7 @@ class Client:
         self._outgoing: deque[tuple[memoryview, tuple[int, ...]]] = deque()
         self.received = bytearray()
         self.scanned = 0  # how much of it is known to hold no line end
-        self.on_close: dict[Hashable, Callable[[], None]] = {}  # called once the client has left or was dropped
+        self.on_close: dict[Hashable, Callable[[], object]] = {}  # called once the client has left or was dropped
 
     def answer(self, content: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
         """Send an answer, and our descriptors with it, which are closed once they are on their way."""

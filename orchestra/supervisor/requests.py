@@ -6,7 +6,6 @@ looked at again until each came to what was asked for (`goals`), or time is up.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -27,6 +26,7 @@ from orchestra.supervisor.reactor import Reactor
 from orchestra.supervisor.states import Phase, Replica, RunPhase, RunState, Who
 
 REPLICAS_MAX = 10_000  # as in a file
+_Name = tuple[str, int]
 _Told = Callable[[OrchestraError | None], None]
 DESCRIPTORS_MAX = 250  # in one answer: the kernel's SCM_MAX_FD is 253
 _BY = "orchestra {}"  # who asked, in the log
@@ -85,7 +85,7 @@ class Run(Protocol):
 class Asker(Protocol):
     """Who waits for an answer: a client, or the command that started the run."""
 
-    on_close: dict[Hashable, Callable[[], None]]
+    on_close: dict[Hashable, Callable[[], object]]
 
     def answer(self, content: Mapping[str, Any]) -> None:
         """Tell it."""
@@ -128,7 +128,7 @@ class Requests:
         self._run = run
         self._serial = count()
         self._pending: dict[int, _Pending] = {}
-        self._for_the_end: list[Client] = []
+        self._for_the_end: dict[_Name, Client] = {}
         self._change: tuple[change.Difference, bool, _Told] | None = None
         self._rebuilt: tuple[_Told, OrchestraError | None] | None = None
 
@@ -160,7 +160,8 @@ class Requests:
         if self._change is not None:
             (_, _, told), self._change = self._change, None
             told(Conflict("the run was ended before it could be changed"))
-        for client in self._for_the_end:
+        for name, client in list(self._for_the_end.items()):
+            self._forget_end(name)
             client.answer({"ended": True, **last})
 
     def rebuild(self) -> None:
@@ -182,9 +183,7 @@ class Requests:
         client.answer(self._run.answer())
 
     def _stop(self, client: Client, request: Mapping[str, Any]) -> None:
-        self._for_the_end.append(client)
-        client.on_close["end"] = partial(self._forget_end, client, None)
-        client.answer({"accepted": True})
+        self._await_the_end(client, None)
         self._run.end(bool(request.get("leak")), request.get("timeout"))
 
     def _stop_processes(self, client: Client, request: Mapping[str, Any]) -> None:
@@ -258,7 +257,7 @@ class Requests:
     def _wait(self, client: Client, request: Mapping[str, Any]) -> None:
         condition = request.get("for", "exited")
         if "targets" not in request and condition == "exited":
-            self._wait_for_the_end(client, request.get("timeout"))
+            self._await_the_end(client, request.get("timeout"))
             return
         if "targets" in request:
             wanted = dict.fromkeys(self._targets(request), condition)
@@ -268,23 +267,25 @@ class Requests:
         client.answer({"accepted": True})
         self._await(pending, request)
 
-    def _wait_for_the_end(self, client: Client, timeout: float | None) -> None:
-        self._for_the_end.append(client)
+    def _await_the_end(self, client: Client, timeout: float | None) -> None:
         name = ("request", next(self._serial))
-        client.on_close[name] = partial(self._forget_end, client, name)
+        self._for_the_end[name] = client
+        client.on_close[name] = partial(self._forget_end, name)
         client.answer({"accepted": True})
         if timeout is not None:
-            self._run.reactor.after(name, timeout, partial(self._end_is_late, client, name))
+            self._run.reactor.after(name, timeout, partial(self._end_is_late, name))
 
-    def _end_is_late(self, client: Client, name: object) -> None:
-        self._forget_end(client, name)
-        client.answer({"done": True, "results": [], "state": self._run.answer()["state"]})
+    def _end_is_late(self, name: _Name) -> None:
+        client = self._forget_end(name)
+        if client is not None:
+            client.answer({"done": True, "results": [], "state": self._run.answer()["state"]})
 
-    def _forget_end(self, client: Client, name: Any) -> None:
+    def _forget_end(self, name: _Name) -> Client | None:
         self._run.reactor.cancel(name)
-        client.on_close.pop(name, None)
-        with contextlib.suppress(ValueError):
-            self._for_the_end.remove(client)
+        client = self._for_the_end.pop(name, None)
+        if client is not None:
+            client.on_close.pop(name, None)
+        return client
 
     def _change_plan(self, client: Client, request: Mapping[str, Any]) -> None:
         old, only = self._run.plan, tuple(request.get("only", ()))
@@ -437,7 +438,7 @@ class _Command:
 
     def __init__(self, tell: Callable[[list[dict[str, Any]]], None]) -> None:
         self._tell = tell
-        self.on_close: dict[Hashable, Callable[[], None]] = {}
+        self.on_close: dict[Hashable, Callable[[], object]] = {}
 
     def answer(self, content: Mapping[str, Any]) -> None:
         self._tell(content["results"])

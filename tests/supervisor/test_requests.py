@@ -6,18 +6,21 @@ import json
 import os
 import signal
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orchestra.errors import Conflict, NotFound, OrchestraError, UsageError
 from orchestra.kinds import Access, Family, Kind
-from orchestra.runplan import ObjectPlan, ProcessPlan, Ready, RunPlan
+from orchestra.runplan import ObjectPlan, ProcessPlan, Ready, Restart, RunPlan
 from orchestra.supervisor import commands as do
 from orchestra.supervisor import events as on
 from orchestra.supervisor.change import Difference
 from orchestra.supervisor.requests import Requests
-from orchestra.supervisor.states import Phase, RunState, Who
+from orchestra.supervisor.states import BUSY, Phase, RunState, Who
 from tests.support.play import Play, plan, spawned
 
 JOBS = ObjectPlan("jobs", Family.SYSV, Kind.QUEUE, capacity=64)
@@ -47,7 +50,7 @@ class Asking:
         self.answers: list[dict[str, Any]] = []
         self.errors: list[OrchestraError] = []
         self.descriptors: list[int] = []
-        self.on_close: dict[Hashable, Callable[[], None]] = {}
+        self.on_close: dict[Hashable, Callable[[], object]] = {}
 
     def answer(self, content: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
         self.answers.append(dict(content))
@@ -442,3 +445,99 @@ def test_more_descriptors_than_one_message_takes(monkeypatch: pytest.MonkeyPatch
     for fd in ends:
         with pytest.raises(OSError):
             os.fstat(fd)
+
+
+# -- any order of requests and events --------------------------------------------------------------------------------
+
+NAMES = ("a", "b", "c")
+REQUESTS = st.one_of(
+    st.builds(
+        lambda op, name, late: (op, {"targets": [name], **({"timeout": 1} if late else {})}),
+        st.sampled_from(["stop-processes", "start", "restart", "wait"]), st.sampled_from(NAMES), st.booleans(),
+    ),
+    st.builds(lambda name, n: ("scale", {"replicas": {name: n}}), st.sampled_from(NAMES), st.integers(1, 3)),
+    st.builds(
+        lambda word: ("wait", {"for": word}), st.sampled_from(["started", "ready", "completed", "exited"])
+    ),
+    st.builds(lambda names: ("change", {"names": names}), st.lists(st.tuples(st.sampled_from(NAMES), st.booleans()))),
+)  # fmt: skip
+HAPPENS = st.sampled_from(["starts", "ends", "fails", "late", "leaves", "fires"])
+
+
+class Kernel:
+    """What happens to the processes of a bench, one thing at a time, as a test chooses."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.to_start: list[Who] = []
+        self.timers: dict[on.Timer, None] = {}
+
+    def take(self) -> None:
+        """Obey the commands of the machine, as the loop does."""
+        while self.bench.commands:
+            commands, self.bench.commands = self.bench.commands, []
+            for command in commands:
+                match command:
+                    case do.Spawn(who):
+                        self.to_start.append(who)
+                    case do.StartTimer(timer):
+                        self.timers[timer] = None
+                    case do.CancelTimer(timer):
+                        self.timers.pop(timer, None)
+                    case do.Rebuild():
+                        self.bench.requests.rebuild()
+        self.bench.requests.look()
+
+    def happen(self, what: str, number: int) -> None:
+        bench, state = self.bench, self.bench.state
+        alive = [who for who, r in state.replicas.items() if r.pid is not None and r.end is None and r.phase in BUSY]
+        if what == "starts" and self.to_start:
+            who = self.to_start.pop(0)
+            replica = state.replicas.get(who)
+            doomed = replica is None or replica.doomed
+            bench.dispatch(on.Withheld(who) if doomed else on.Started(who, bench.play.next_pid()))
+        elif what in ("ends", "fails") and alive:
+            who = alive[number % len(alive)]
+            bench.dispatch(on.Exited(who, int(what == "fails")), on.Ended(who))
+        elif what == "late":
+            bench.reactor.fire()
+        elif what == "fires" and self.timers:
+            timer = list(self.timers)[number % len(self.timers)]
+            del self.timers[timer]
+            bench.dispatch(on.TimerFired(timer))
+        self.take()
+
+
+@given(st.lists(st.one_of(REQUESTS, st.tuples(HAPPENS, st.integers(0, 9))), max_size=40))
+@settings(deadline=None)
+def test_whoever_asks_is_answered_in_the_end(history: list[Any]) -> None:
+    bench = Bench(
+        plan("a", escalate="ignore", restart=Restart("always")), plan("b", "a", escalate="ignore"),
+        plan("c", service=True, escalate="ignore"),
+    )  # fmt: skip
+    kernel = Kernel(bench)
+    clients: list[Asking] = []
+    for item, detail in history:
+        if not isinstance(detail, dict):
+            if item == "leaves" and clients:
+                clients.pop(detail % len(clients)).leave()
+            kernel.happen(item, detail)
+            continue
+        fields = detail
+        if item == "change":
+            kept = {
+                name: plan(name, escalate="ignore", stdin="file" if other else "null")
+                for name, other in detail["names"]
+            }
+            fields = {"plan": as_json(bench.plan._replace(processes=tuple(kept.values())))}
+        with suppress(OrchestraError):
+            clients.append(bench.ask(item, **fields))
+        kernel.take()
+    bench.dispatch(on.StopRequested("the test is over"))
+    kernel.take()
+    bench.requests.finish(exit_code=0)
+    for client in clients:
+        assert client.errors or not client.is_open
+        assert client.on_close == {}
+        assert len(client.answers) <= 2
+    assert not [name for name in bench.reactor.running if isinstance(name, tuple) and name[0] == "request"]
