@@ -347,7 +347,8 @@ class _Sky:
         # Who started after the object was there did not make it.
         latest = seen.ctime + CLOCK_GRAIN
         users = tuple(user for user in self._users[key] if user.started_at is None or user.started_at <= latest)
-        return users, not users and not self.traces.hidden and self._sees_all_of(place)
+        blind = self.traces.hidden or self.census.blind
+        return users, not users and not blind and self._sees_all_of(place)
 
     def _sees_all_of(self, place: Place) -> bool:
         """Whether whoever made a file of this place would be seen from here, under the same pid, if it lived."""

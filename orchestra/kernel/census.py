@@ -34,7 +34,8 @@ class Census:
     """Answers about processes, each looked up once. Never raises.
 
     `of_our_pids` is False where the /proc mounted here is that of another pid namespace: its numbers are not those that
-    the kernel tells us, so it can say nothing about them.
+    the kernel tells us, so it can say nothing about them. `blind`: a search by name met a process that does not show
+    its own (hidepid), so that what was not found may be there.
     """
 
     def __init__(self, root: str = procfs.PROC) -> None:
@@ -42,6 +43,7 @@ class Census:
         self._known: dict[int, Process | None] = {}
         self._tick = os.sysconf("SC_CLK_TCK")
         self.of_our_pids = _is_of_our_pids(root)
+        self.blind = False
 
     def alive(self, pid: int) -> Process | None:
         """Return the process that has this pid now, None when there is provably none; a zombie is none."""
@@ -74,6 +76,7 @@ class Census:
         """Yield living processes of a user whose comm, and whose command line, these patterns are found in."""
         for pid in procfs.pids(self.root):
             one = self.alive(pid)
+            self.blind = self.blind or (one is not None and one.started_at is None)
             if one is None or not command.search(one.command) or uid not in (None, self.uid(pid)):
                 continue
             if arguments is None or arguments.search(self._arguments(pid)):

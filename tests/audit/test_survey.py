@@ -327,6 +327,18 @@ def test_with_hidden_processes_nobody_is_said_to_be_gone() -> None:
     assert {item["verdict"] for name, item in dead.items() if name.startswith("posix")} == {"unknown"}
 
 
+def test_with_hidden_names_no_program_is_said_to_be_gone() -> None:
+    """hidepid=1 shows that a process is there, not what it runs: it may be the server whose file this is."""
+
+    def scene() -> Any:
+        libc.mount("proc", "/proc", "proc", 0, "hidepid=1")
+        Path("/dev/shm/PostgreSQL.1").write_bytes(b"x")
+        os.chown("/dev/shm/PostgreSQL.1", NOBODY, NOBODY)
+        return as_nobody(findings)
+
+    assert in_box(scene)["posix-segment:/PostgreSQL.1"]["verdict"] == "unknown"
+
+
 def test_with_the_proc_of_another_pid_namespace_its_numbers_mean_nothing() -> None:
     """`unshare --pid` without `--mount-proc`: process 2 of the kernel's tables is not process 2 of /proc."""
 

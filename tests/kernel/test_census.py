@@ -65,6 +65,15 @@ def test_programs_by_name_arguments_and_user() -> None:
         child.communicate(b"\n")
 
 
+def test_a_process_without_a_name_makes_a_search_blind(tmp_path: Path) -> None:
+    assert list(Census().running(re.compile("no such program"), None, None)) == []
+    (tmp_path / str(os.getpid())).mkdir()
+    hiding = Census(str(tmp_path))
+    assert not hiding.blind
+    assert list(hiding.running(re.compile("python"), None, None)) == []
+    assert hiding.blind
+
+
 def test_the_host_started_before_us() -> None:
     assert 0 < boot_time() < time.time()
 
