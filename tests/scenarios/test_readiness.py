@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from orchestra.kinds import Access, Family, Kind
-from orchestra.runplan import Attributes, ObjectPlan, ProcessPlan, Ready, Use
+from orchestra.runplan import Attributes, ObjectPlan, ProcessPlan, Ready, Restart, Use
 from tests.support.programs import WAITS, python
 from tests.support.runs import process, running, until
 
@@ -115,7 +115,7 @@ def late(name: str, command: str, ready: Ready) -> ProcessPlan:
 LATE = [
     (late("notify", WAITS, Ready("notify", timeout=0.1)), "READY=1 did not come"),
     (late("log", "printf ready; exec sleep 1000", Ready("log", pattern="ready", timeout=0.4)), "output: line"),
-    (late("exec", WAITS, Ready("exec", command=shell("echo no db >&2; exit 4"), timeout=0.5)), "code 4: no db)"),
+    (late("exec", WAITS, Ready("exec", command=shell("echo no db >&2; exit 4"), timeout=1.0)), "code 4: no db)"),
     (late("hangs", WAITS, Ready("exec", command=shell("sleep 1000 & wait"), timeout=0.2)), "did not exit with 0"),
     (late("tcp", WAITS, Ready("tcp", port=free_port(), timeout=0.2)), "Connection refused"),
     (late("unix", WAITS, Ready("unix", path=("nowhere",), timeout=0.2)), "No such file"),
@@ -197,3 +197,37 @@ def test_a_process_of_another_user_can_say_that_it_is_ready(place: Path) -> None
         run.wait_line("b", "up")
         run.stop()
         run.ended()
+
+
+def test_functions_are_ready_restarted_and_stopped_as_programs_are(place: Path) -> None:
+    (place.parent / "jobs.py").write_text(
+        f"{NOTIFY}\n"
+        "def notify():\n    say('READY=1'); signal.pause()\n"
+        "def fd():\n    os.write(int(os.environ['ORCHESTRA_READY_FD']), b'\\n'); signal.pause()\n"
+        "def log():\n    print('listening', flush=True); signal.pause()\n"
+        "def stopped():\n    os.kill(os.getpid(), signal.SIGSTOP); signal.pause()\n"
+        "def fails():\n    say('READY=1'); os._exit(3)\n"
+    )
+    ways = {
+        "notify": Ready("notify"),
+        "fd": Ready("fd", fd=20),
+        "log": Ready("log", pattern="listening"),
+        "stopped": Ready("stopped"),
+    }
+    stop = shell("echo stop $ORCHESTRA_PID; exit 1")
+    functions = [
+        ProcessPlan(name, function=f"jobs:{name}", ready=ready, stop_command=stop, service=True)
+        for name, ready in ways.items()
+    ]
+    restart = Restart("on-failure", limit=1, delay=0.01)
+    fails = ProcessPlan("fails", function="jobs:fails", ready=Ready("notify"), restart=restart, escalate="ignore")
+    with running(place, *functions, fails, process("end", "true", after=dict.fromkeys(ways, "ready"))) as run:
+        ended = run.ended()
+        assert [failure["process"] for failure in ended["failed"]] == ["fails"]
+        for name in ways:
+            assert run.path(name) == [
+                f"process.{what} {name}" for what in ("started", "ready", "stopping", "stop_command_failed", "exited")
+            ]
+            assert run.lines(name)[-1] == f"stop {run.rows()[f'{name}.1'].pid}"
+        once = ["process.started fails", "process.ready fails", "process.exited fails"]
+        assert run.path("fails") == [*once, "process.restarting fails", *once, "process.failed fails"]
