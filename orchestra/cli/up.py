@@ -22,7 +22,7 @@ from orchestra.cli.exits import ExitCode, silence, tell
 from orchestra.cli.options import Format, InstanceNameOption, ScaleOption, SetOption, TopologyOption, emit
 from orchestra.cli.targets import DEFAULT_FILE, is_file
 from orchestra.errors import Conflict, KernelError, UsageError, from_wire
-from orchestra.statedir import StateDir
+from orchestra.statedir import StateDir, is_locked
 from orchestra.views.ansi import paint_for
 
 if TYPE_CHECKING:
@@ -195,12 +195,9 @@ def _start(plan: RunPlan, wishes: Wishes) -> int:
 
     places = StateDir.locate()
     stdin = _standard_input(plan, wishes)
-    if wishes.detach:
-        from orchestra.cli.edited import bring_in
-
-        code = bring_in(places, plan, wishes)
-        if code is not None:
-            return code
+    code = _bring_in(places, plan, wishes)
+    if code is not None:
+        return code
     line = channel()
     request = {
         "op": "run",
@@ -216,8 +213,8 @@ def _start(plan: RunPlan, wishes: Wishes) -> int:
     outcome = attendant.attend(lambda: line.send(request, timeout=None, descriptors=stdin))
     if outcome.error is not None:
         error = from_wire(outcome.error["error"])
-        if wishes.detach and isinstance(error, Conflict) and not isinstance(error, KernelError):
-            code = bring_in(places, plan, wishes)  # another `up` of it was quicker
+        if isinstance(error, Conflict) and not isinstance(error, KernelError):
+            code = _bring_in(places, plan, wishes)  # another `up` of it was quicker
             if code is not None:
                 return code
         raise error
@@ -228,6 +225,15 @@ def _start(plan: RunPlan, wishes: Wishes) -> int:
     if code != ExitCode.CLOSED_OUTPUT:
         _last_words(plan, outcome, places)
     return code
+
+
+def _bring_in(places: StateDir, plan: RunPlan, wishes: Wishes) -> int | None:
+    """In the background: follow the file in an instance that is live already; None when none is."""
+    if not wishes.detach or not is_locked(places.lock(plan.instance)):
+        return None
+    from orchestra.cli.edited import bring_in
+
+    return bring_in(places, plan, wishes)
 
 
 def _standard_input(plan: RunPlan, wishes: Wishes) -> list[int]:
