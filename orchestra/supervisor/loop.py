@@ -532,6 +532,12 @@ class Supervisor:
         self._publish()  # first what it was that made it so
         self.channel.send({"event": "ready", "failed": failed})
 
+    def _rows(self) -> list[dict[str, Any]]:
+        """Return the rows of `ps` in the order of the file, also after it was edited."""
+        place = {name: number for number, name in enumerate(self.state.graph.processes)}
+        last = len(place)  # what is still ending, and is no longer in the file
+        return sorted(self.books.processes(), key=lambda row: (place.get(row["name"], last), row["replica"]))
+
     def answer(self) -> dict[str, Any]:
         """Return what the control socket says about the run."""
         run = self.books.run
@@ -546,7 +552,7 @@ class Supervisor:
             "log": run.log,
             "detached": run.detached,
             "started_at": run.started_at,
-            "processes": self.books.processes(),
+            "processes": self._rows(),
         }
 
 

@@ -85,6 +85,10 @@ def test_only_what_differs_restarts(live: Edited) -> None:
     after = live.ps()
     assert after.keys() == {"server.1", "worker.1", "worker.2", "worker.3", "fresh.1"}
     assert {name for name in first if name in after and first[name] == after[name]} == {"worker.1", "worker.2"}
+    rows = inside(live.capsys, "ps", "demo", "--format", "json").json["processes"]
+    assert [f"{row['name']}.{row['replica']}" for row in rows] == [
+        "server.1", "worker.1", "worker.2", "worker.3", "once.1", "fresh.1",
+    ]  # fmt: skip
     live.edit()
     back = live.up("--wait")
     assert back.code == 0
