@@ -14,7 +14,6 @@ from enum import StrEnum
 from functools import partial
 
 from orchestra.errors import KernelError, LedgerError
-from orchestra.kernel.exact import remove_exact
 from orchestra.kinds import Family, Holders, Identity, ObjectRef
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import ObjectRow, ObjectState
@@ -158,6 +157,8 @@ def _act_exactly(
     """The same for an object that somebody may hold: who does is asked once more, as the last act before the call."""
     if ruling.decision is not Decision.REMOVE:
         return _act(row, examined, ruling, world, removed)
+    from orchestra.kernel.exact import remove_exact  # the supervisor of a run has no need of it
+
     done = False
     try:
         for seen, each in examined:

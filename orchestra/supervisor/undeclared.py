@@ -14,14 +14,12 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from orchestra.errors import KernelError, LedgerError
-from orchestra.kernel import inventory, libc, procfs
+from orchestra.kernel import libc, procfs
 from orchestra.kernel.api import SHM_FOLDER
 from orchestra.kernel.changes import Changes
-from orchestra.kernel.exact import Attempt, remove_exact
-from orchestra.kernel.holders import holders_of
-from orchestra.kernel.inventory import Inventory, Seen
 from orchestra.kinds import Holders, Identity
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import OPEN_STATES, ObjectState, RemovalRow, RunRow
@@ -29,9 +27,14 @@ from orchestra.objects.newcomers import Clues, Key, Newcomer, Origin, key_of, ke
 from orchestra.runplan import RunPlan
 from orchestra.supervisor.reactor import Reactor
 
+if TYPE_CHECKING:  # what looks at all objects is loaded at the end of a run, or when something new is seen
+    from orchestra.kernel.exact import Attempt
+    from orchestra.kernel.inventory import Inventory, Seen
+
 _MEMBERS_ASKED = 64  # of a semaphore set, for the process that changed each last
 _CLOCK_GRAIN = 1.1  # seconds that a creation time may lie before its moment: whole seconds, of a clock that lags
-_BREATH = 0.02  # seconds between two looks at our processes while files keep being made
+_BREATH = 0.02  # seconds between two looks at our processes while files keep being made …
+_SHARE = 20  # … and this many times as long as the last look took: others may make files all the time
 
 Say = Callable[..., None]
 
@@ -54,7 +57,7 @@ class Undeclared:
         self._pids: dict[int, str] = {}
         self._held: dict[Key, int] = {}  # a file of /dev/shm: which of our processes had it
         self._changes: Changes | None = None
-        self._last = 0.0
+        self._next = 0.0  # when we may look again because a file was made
 
     def watch(self, reactor: Reactor) -> None:
         """Look at our processes whenever something is made in /dev/shm. Without inotify only when the run stops."""
@@ -69,7 +72,7 @@ class Undeclared:
 
     def look(self) -> None:
         """Take down everybody below us and, where something new is there that nobody declared, who has it open."""
-        self._last = time.monotonic()
+        began = time.monotonic()
         below = procfs.descendants(os.getpid())
         for pid in below:
             self.knows(pid, procfs.command_of(pid))
@@ -78,9 +81,13 @@ class Undeclared:
             for inode in _inodes(pid, {device for device, _ in wanted}):
                 if inode in wanted:
                     self._held.setdefault(inode, pid)
+        now = time.monotonic()
+        self._next = now + max(_BREATH, _SHARE * (now - began))
 
     def _fresh(self) -> set[Key]:
         """Return the POSIX objects and files that are new since the run began and not its own."""
+        from orchestra.kernel import inventory
+
         gaps: list[str] = []
         began = self._run.started_at - _CLOCK_GRAIN
         seen = (*inventory.in_shm(SHM_FOLDER, gaps), *inventory.queues(gaps)[1])
@@ -89,7 +96,7 @@ class Undeclared:
     def _changed(self, reactor: Reactor) -> None:
         if self._changes is not None:
             self._changes.take()
-        left = self._last + _BREATH - time.monotonic()
+        left = self._next - time.monotonic()
         if left <= 0:
             self.look()
         else:
@@ -100,6 +107,8 @@ class Undeclared:
 
         Never raises: what cannot be looked at or put on record is said, and nothing is removed then.
         """
+        from orchestra.kernel import inventory
+
         if self._changes is not None:
             self._changes.close()
         found = Found()
@@ -167,6 +176,8 @@ class Undeclared:
 
 
 def _attempt(seen: Seen, after: Inventory) -> Attempt:
+    from orchestra.kernel.exact import Attempt, remove_exact
+
     identity = seen.identity(after.place)
     try:
         return remove_exact(seen.ref, identity, holders=_holders)
@@ -175,6 +186,8 @@ def _attempt(seen: Seen, after: Inventory) -> Attempt:
 
 
 def _holders(identity: Identity) -> Holders:
+    from orchestra.kernel.holders import holders_of
+
     return holders_of([identity])[0]
 
 
