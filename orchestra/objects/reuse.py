@@ -70,7 +70,10 @@ def _again(
         if found and recreate and remove_recorded(ledger, old, world=world).outcome is not Outcome.REFUSED:
             continue
         if found:
-            hint = f"It was kept by run {old.run}; `orchestra clean --kept --run {old.run}` removes what that run kept."
+            hint = (
+                f"It was kept by run {old.run}; `orchestra clean --kept --run {old.run}` removes what that run kept, "
+                "`up --recreate` makes this one anew."
+            )
             raise misshapen(plan, stat, found, hint=hint)
         row = old._replace(
             number=None, run=run.run, state=ObjectState.LIVE, mode=plan.mode, on_down=plan.on_down, why="",
