@@ -72,8 +72,9 @@ def watch(words: Sequence[str], *, private: bool, ignore: Sequence[str], recorde
     new = newcomers(before, after, _clues(after, ended.tree, recorded, alone=private))
     ours = [each for each in new if each.origin is not Origin.ELSEWHERE]
     kept = [each for each in ours if not is_ignored(each.seen, ignore)]
+    findings = _findings(after, kept, alone=private and not ended.survivors)
     return Watched(
-        ended.code, _findings(after, kept, alone=private and not ended.survivors), private, after.place.ipc_ns, ended.survivors,
+        ended.code, findings, private, after.place.ipc_ns, ended.survivors,
         ignored=len(ours) - len(kept), elsewhere=len(new) - len(ours), gaps=after.gaps,
     )  # fmt: skip
 
