@@ -281,18 +281,20 @@ def test_a_restarted_process_says_anew_that_it_is_ready_and_reads_the_same_pipe(
     )  # fmt: skip
     writer = process(
         "writer",
-        "for n in 1 2 0; do echo $n >&$ORCHESTRA_FEED_FD; read x < gate; done",
+        "for n in 1 2 0; do echo $n >&$ORCHESTRA_FEED_FD; read x < gate$n; done",
         uses=(Use("feed", Access.WRITE),),
     )
-    os.mkfifo(place.parent / "gate")
+    gates = [place.parent / f"gate{number}" for number in (1, 2, 0)]
+    for gate in gates:
+        os.mkfifo(gate)
     with running(place, reader, writer, objects=[feed]) as run:
 
         def exited(times: int) -> bool:
             return run.path("reader").count("process.exited reader") == times
 
-        for count in (1, 2, 3):
+        for count, gate in enumerate(gates, 1):
             until(partial(exited, count))
-            (place.parent / "gate").write_text("\n")
+            gate.write_text("\n")
         assert run.ended()["exit_code"] == 0
         assert run.lines("reader") == ["got 1", "got 2", "got 0"]
         assert run.path("reader").count("process.ready reader") == 3
