@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.benchmarks import harness
 from tests.benchmarks.harness import Case, Goal, milliseconds, over, ratio
-from tests.benchmarks.launch import Bench
+from tests.benchmarks.tools import Bench
 
 FORK, FUNCTION, COMMAND, EXEC = (
     "bare os.fork",
