@@ -170,6 +170,7 @@ class Bench:
 
     def close(self) -> None:
         self.preloads.close()
+        self.reactor._epoll.close()
         os.close(self.null)
 
 
@@ -443,7 +444,9 @@ def test_the_module_is_imported_as_the_user_that_the_process_has(bench: Bench) -
 def test_an_interpreter_that_is_none(bench: Bench) -> None:
     with pytest.raises(LaunchFailed, match="does not exist"):
         bench.begin(plan("a", "tell", python="/no/such/python"))
-    problem = Bench(bench.folder).problem(plan("a", "tell", python="/bin/false"))
+    fresh = Bench(bench.folder)
+    problem = fresh.problem(plan("a", "tell", python="/bin/false"))
+    fresh.close()
     assert problem.problem == "the parent of jobs exited with code 1 while it was importing"
 
 
