@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from orchestra.errors import Conflict
 from orchestra.runplan import ObjectPlan, ProcessPlan, RunPlan
+from orchestra.supervisor.states import Graph
 
 # What a process was started with, or has been told: another value reaches it only by another start.
 AT_THE_START = (
@@ -62,6 +63,28 @@ class Difference(NamedTuple):
     def is_empty(self) -> bool:
         """Whether nothing is to be done."""
         return not any(self[1:])
+
+
+def check(plan: RunPlan) -> None:
+    """Raise ValueError for a plan that no file makes, and that a run must not be led into.
+
+    A client that is not ours may send anything; names that do not exist would end the supervisor.
+    """
+    keys, names = [item.key for item in plan.objects], [process.name for process in plan.processes]
+    if len({*keys, *names}) < len(keys) + len(names):
+        raise ValueError("a name is given twice")
+    for process in plan.processes:
+        if type(process.replicas) is not int or process.replicas < 1:
+            raise ValueError(f"{process.name} has {process.replicas!r} replicas")
+        if not process.command and not process.function:
+            raise ValueError(f"{process.name} has neither a command nor a function")
+        for use in process.uses:
+            if use.object not in keys:
+                raise ValueError(f"{process.name} uses {use.object}, which does not exist")
+    for item in plan.objects:
+        if item.made_by and item.made_by not in names:
+            raise ValueError(f"{item.key} is made by {item.made_by}, which does not exist")
+    Graph.of(plan.processes)
 
 
 def difference(old: RunPlan, new: RunPlan, *, only: Collection[str] = ()) -> Difference:

@@ -291,6 +291,7 @@ class Requests:
         old, only = self._run.plan, tuple(request.get("only", ()))
         try:
             new = RunPlan.from_json(json.dumps(request["plan"]))
+            change.check(new)
         except (KeyError, TypeError, ValueError, AttributeError) as err:
             raise UsageError("the plan cannot be read", detail=repr(err)) from err
         if (old.instance, old.file) != (new.instance, new.file):

@@ -28,6 +28,7 @@ from orchestra.supervisor.change import (
     AT_THE_START,
     RECORD,
     SHAPE,
+    check,
     difference,
     refuse_reshaping,
     steps,
@@ -122,6 +123,27 @@ def test_added_removed_and_scaled() -> None:
     assert [(s.action, s.object or s.process) for s in steps(found)] == [
         ("stop", "a"), ("create", "board"), ("remove", "jobs"), ("scale", "b"), ("start", "c"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        (run(process("a"), process("a")), "given twice"),
+        (run(JOBS, process("jobs")), "given twice"),
+        (run(process("a", uses=READS)), "which does not exist"),
+        (run(JOBS._replace(made_by="b"), process("a")), "which does not exist"),
+        (run(process("a", depends_on=(Dependency("b", "ready"),))), "which does not exist"),
+        (run(process("a", depends_on=(Dependency("a", "ready"),))), "depends on itself"),
+        (run(process("a", command=())), "neither"),
+        (run(process("a", replicas=0)), "0 replicas"),
+        (run(process("a", replicas=True)), "True replicas"),
+        (run(process("a", replicas="2")), "'2' replicas"),
+    ],
+)
+def test_plans_that_no_file_makes(plan: RunPlan, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        check(plan)
+    check(run(JOBS, process("a", uses=READS)))
 
 
 def test_who_makes_an_object_starts_anew_for_it() -> None:
