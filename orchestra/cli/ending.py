@@ -30,7 +30,6 @@ def ending_of(places: StateDir, run: str, told: Mapping[str, Any] | None, *, now
     if row is None:
         return None
     label = _labels(processes)
-    # A death of the supervisor is told as a failure of nobody; the headline says it.
     failed = [(label(f["process"], f["replica"]), _first_line(f["reason"])) for f in _failures(told)]
     if not failed:
         failed = [(label(p.process, p.replica), _first_line(p.reason)) for p in processes if p.state == "failed"]
@@ -48,6 +47,7 @@ def ending_of(places: StateDir, run: str, told: Mapping[str, Any] | None, *, now
         diagnosis=_diagnosis(places, run),
         hints=told.get("hints", ()) if told else (),
         lines_lost=int(told.get("lines_lost", 0)) if told else 0,
+        undeclared=_undeclared(told),
     )
 
 
@@ -68,6 +68,11 @@ def exit_code_of(places: StateDir, run: str, process: str) -> int | None:
 
 def _failures(told: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     return [failure for failure in told["failed"] if failure["process"]] if told else []
+
+
+def _undeclared(told: Mapping[str, Any] | None) -> list[str]:
+    """Return the failures that are no process's."""
+    return [_first_line(failure["reason"]) for failure in told["failed"] if not failure["process"]] if told else []
 
 
 def _first_line(text: str) -> str:

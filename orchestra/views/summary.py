@@ -26,6 +26,7 @@ class Ending:
     left: Sequence[tuple[str, str]] = ()  # object that should have gone, why it is still there
     diagnosis: str = ""  # file with what Python said about a defect of ours
     hints: Sequence[str] = ()  # what helps to understand the failures
+    undeclared: Sequence[str] = ()  # what made the run fail by `undeclared: fail`, in words
     lines_lost: int = 0  # that could not be written to the log
 
 
@@ -40,6 +41,7 @@ def summarise(ending: Ending, paint: Paint = PLAIN) -> str:
         who = ending.failed[0][0]
         lines.append(f"{paint('help', 'bold', 'cyan')}: orchestra logs {ending.instance}.{clean(who)}")
         lines += [f"{paint('help', 'bold', 'cyan')}: {clean(hint)}" for hint in ending.hints]
+    lines += _undeclared(ending, paint)
     if ending.lines_lost:
         what = _count(ending.lines_lost, "line is", "lines are")
         lines.append(f"{paint('warning', 'bold', 'yellow')}: {what} missing in the log: it could not be written")
@@ -50,6 +52,20 @@ def summarise(ending: Ending, paint: Paint = PLAIN) -> str:
     else:
         lines += _behind(ending.run, ending.kept, ending.left, paint)
     return "".join(line + "\n" for line in lines)
+
+
+def _undeclared(ending: Ending, paint: Paint) -> list[str]:
+    """What the run left beside what its file declares, where that makes it fail."""
+    if not ending.undeclared:
+        return []
+    shown = ending.undeclared[:_LISTED_AT_MOST]
+    lines = ["Failed because of `undeclared: fail`:", *(f"  {clean(words)}" for words in shown)]
+    if len(ending.undeclared) > len(shown):
+        lines.append(f"  … and {len(ending.undeclared) - len(shown)} more")
+    lines.append(
+        f"{paint('help', 'bold', 'cyan')}: declare it, or have the program remove it; `undeclared: remove` removes what it can prove"
+    )
+    return lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,15 @@ def test_replicas_have_numbers_only_where_there_are_several(record: Record) -> N
     assert ending.stopped == ["worker.1"]
 
 
+def test_what_was_declared_nowhere_is_a_failure_of_nobody(record: Record) -> None:
+    record.run("r1", "pipeline", state="failed")
+    left = {"process": "", "replica": 0, "reason": "sysv-segment:7 was left and is declared nowhere: made by process 4"}
+    ending = ending_of(record.places, "r1", {**TOLD, "state": "failed", "failed": [left]}, now=0)
+    assert ending is not None
+    assert ending.failed == []
+    assert ending.undeclared == [left["reason"]]
+
+
 def test_without_last_words_the_ledger_has_to_do(
     record: Record, queue: tuple[Spec, Handle], segment: tuple[Spec, Handle]
 ) -> None:

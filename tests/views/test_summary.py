@@ -33,6 +33,17 @@ def test_a_failure_names_who_how_what_was_stopped_and_where_to_look() -> None:
     assert summarise(replace(ending, hints=["mind the gap"])).endswith("worker.2\nhelp: mind the gap\n")
 
 
+def test_what_is_declared_nowhere_is_named_where_it_fails_the_run() -> None:
+    words = [f"sysv-segment:{number} was left and is declared nowhere: made by process 4 (p)" for number in range(14)]
+    ending = replace(WELL, state="failed", undeclared=words[:1])
+    assert summarise(ending).splitlines()[1:] == [
+        "Failed because of `undeclared: fail`:",
+        f"  {words[0]}",
+        "help: declare it, or have the program remove it; `undeclared: remove` removes what it can prove",
+    ]
+    assert summarise(replace(ending, undeclared=words)).splitlines()[-2] == "  … and 2 more"
+
+
 def test_what_stays_behind_is_named_with_what_to_do() -> None:
     ending = replace(WELL, kept=[("board", "posix-segment:/board, on_down: keep")], left=[("jobs", "held by 7 (sh)")])
     assert summarise(ending).splitlines()[1:] == [
