@@ -108,8 +108,9 @@ def restart(draft: Draft, event: on.RestartAsked) -> None:
     for who in (*named, *(other for other in draft.replicas if other.process in followers and other not in named)):
         replica = draft.replicas[who]
         if replica.phase in BUSY:
+            if who in named:
+                draft.change_of(who, parked=False)
             condemn(draft, [who], again=True)
-            draft.change_of(who, parked=False)
         elif who in named or replica.phase is Phase.BACKOFF:
             _want_dependencies(draft, who.process, set())
             _want(draft, who)

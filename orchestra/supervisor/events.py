@@ -78,7 +78,7 @@ class BecameReady(NamedTuple):
 
 
 class NotReady(NamedTuple):
-    """A replica can never be found ready: what should have told us cannot be used."""
+    """A replica was not ready in time, or can never be found to be: what should have told us cannot be used."""
 
     who: Who
     reason: str

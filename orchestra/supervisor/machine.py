@@ -11,7 +11,7 @@ A replica
     starting  Started, no `ready:`        running
               Started                     starting  WatchReady, ready timer
               BecameReady                 ready     (a maker of objects: Check, and ready when Checked)
-              ready timer, NotReady       stopping  it is *rejected*: Signal, grace timer, and that is a failure
+              NotReady (or not in time)   stopping  it is *rejected*: Signal, grace timer, and that is a failure
               LaunchFailed                failed    escalate (a launch that may work later: backoff)
               Withheld                    skipped
     running,  Exited                      same      the verdict is taken; it has not *ended* yet
@@ -278,20 +278,11 @@ def _replica_timer(draft: Draft, kind: str, who: Who) -> None:
         case "abandon", Phase.STOPPING if replica.urge is Urge.KILLED:
             reason = f"pid {replica.pid} could not be ended, not even by SIGKILL"
             ending.fail(draft, who, replica, reason)
-        case "ready", Phase.STARTING if replica.pid is not None and replica.end is None and plan.ready is not None:
-            stopping.reject(draft, who, _late(plan.ready.timeout, plan.ready.kind, plan.output))
         case "watchdog", Phase.RUNNING | Phase.READY if replica.end is None:
             draft.log("process.watchdog", who, pid=replica.pid, seconds=plan.watchdog)
             stopping.reject(draft, who, f"sent no WATCHDOG=1 for {plan.watchdog:g} s", SIGABRT)
         case "backoff", Phase.BACKOFF:
             draft.put(who, replace(replica, phase=Phase.PENDING, wanted=True))
-
-
-def _late(timeout: float, kind: str, output: str) -> str:
-    words = f"was not ready within {timeout:g} s"
-    if kind == "log" and output == "pipe":
-        words += "; what it wrote may still be held back by its stdio, see `output: line`"
-    return words
 
 
 def _stop_requested(draft: Draft, event: on.StopRequested) -> None:

@@ -61,7 +61,8 @@ def condemn(draft: Draft, candidates: Iterable[Who], *, again: bool = False) -> 
             else:
                 give_up(draft, who, replica, f"its next start was called off: it {replica.reason}")
         elif replica.phase in BUSY:
-            draft.replicas[who] = replace(replica, doomed=True, again=again)
+            # what a person stopped stays down, also when something it depends on restarts
+            draft.replicas[who] = replace(replica, doomed=True, again=again and not replica.parked)
             if replica.urge is Urge.NONE and not replica.over:
                 draft.condemned |= {who}
 

@@ -6,7 +6,7 @@ from orchestra.runplan import Dependency, Restart
 from orchestra.supervisor import commands as do
 from orchestra.supervisor import events as on
 from orchestra.supervisor.states import Phase, RunPhase, Who
-from tests.support.play import Play, logged, plan, signalled, spawned
+from tests.support.play import Play, plan, signalled, spawned
 
 A, B = Who("a", 1), Who("b", 1)
 
@@ -102,3 +102,12 @@ def test_what_could_not_be_ended_is_not_started_again() -> None:
     ]
     play.feed(on.Exited(A, None, "SIGKILL"), on.Ended(A))
     assert spawned(play.feed(on.StartAsked((A,), "orchestra start"))) == ["a"], "it has ended after all"
+
+
+def test_what_a_person_stopped_does_not_come_back_with_what_it_depends_on() -> None:
+    follower = plan("b")._replace(depends_on=(Dependency("a", "started", restart=True),))
+    play = Play(plan("a", restart=Restart("on-failure")), follower, plan("z")).start()
+    play.feed(on.Exited(B, 0), on.StopAsked((B,), "orchestra stop"))
+    play.crash("a")
+    assert spawned(play.feed(on.Ended(B))) == []
+    assert play.phase("b") is Phase.EXITED

@@ -273,17 +273,11 @@ def test_a_dependant_starts_when_the_process_says_that_it_is_ready() -> None:
 
 def test_a_process_that_is_not_ready_in_time_has_failed() -> None:
     play = Play(plan("a", ready=READY, escalate="ignore"), plan("b", "a", condition="ready"), plan("z")).start()
-    commands = play.fire("ready", "a")
+    commands = play.feed(on.NotReady(Who("a", 1), "was not ready within 3 s"))
     assert (signalled(commands), logged(commands)) == (["a"], ["process.rejected", "process.stopping"])
     play.end("a", None, "SIGTERM")
     assert (play.phase("a"), play.phase("b")) == (Phase.FAILED, Phase.SKIPPED)
     assert play.reason("b") == "a failed: was not ready within 3 s"
-
-
-def test_a_pattern_that_never_came_may_be_held_back_by_stdio() -> None:
-    play = Play(plan("a", ready=Ready("log", pattern="up", timeout=1.0))).start()
-    play.fire("ready", "a")
-    assert "output: line" in play.state.replicas[Who("a", 1)].rejected
 
 
 def test_an_end_before_readiness_is_a_failure_whatever_its_code() -> None:
