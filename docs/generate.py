@@ -44,7 +44,8 @@ Both sides send JSON objects, one a line. A request has `v`, the version, which 
 
 An answer has `ok`. With `false` it has `error`: `class` ([which](errors.md)), `problem`, `detail` and `hint`. What
 takes its time is answered with `accepted` at once and with `done` (or `ended`, when it is the run) in the end; hanging
-up does not take it back. Keys that an operation does not know are refused, null counts as left out; answers may get more keys.
+up does not take it back. Keys that an operation does not know are refused, null counts as left out; answers may get
+more keys.
 Several requests may be on their way on one connection, and are answered as each is done: whoever needs to tell the
 answers apart uses a connection for each. A request has at most 16 MiB.
 

@@ -80,5 +80,7 @@ def test_an_end_in_words(exit_code: int | None, signal: str | None, words: str) 
 
 
 def test_lists_are_words_for_people() -> None:
-    line = event_record("process.waiting", run="r7", process="a", replica=1, conditions=["jobs: messages 1", "x exists"])
+    line = event_record(
+        "process.waiting", run="r7", process="a", replica=1, conditions=["jobs: messages 1", "x exists"]
+    )
     assert json.loads(line)["message"] == "a waits for jobs: messages 1, x exists"
