@@ -63,7 +63,7 @@ def _undeclared(ending: Ending, paint: Paint) -> list[str]:
     if len(ending.undeclared) > len(shown):
         lines.append(f"  … and {len(ending.undeclared) - len(shown)} more")
     lines.append(
-        f"{paint('help', 'bold', 'cyan')}: declare it, or have the program remove it; `undeclared: remove` removes what it can prove"
+        f"{paint('help', 'bold', 'cyan')}: declare it, or `undeclared: remove` removes what is proven to be the run's"
     )
     return lines
 

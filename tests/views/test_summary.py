@@ -39,7 +39,7 @@ def test_what_is_declared_nowhere_is_named_where_it_fails_the_run() -> None:
     assert summarise(ending).splitlines()[1:] == [
         "Failed because of `undeclared: fail`:",
         f"  {words[0]}",
-        "help: declare it, or have the program remove it; `undeclared: remove` removes what it can prove",
+        "help: declare it, or `undeclared: remove` removes what is proven to be the run's",
     ]
     assert summarise(replace(ending, undeclared=words)).splitlines()[-2] == "  … and 2 more"
 
