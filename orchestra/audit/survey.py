@@ -75,7 +75,7 @@ def _survey(ledger: Ledger, is_live: IsLive, *, all_namespaces: bool, world: Wor
         Findings(recorded, seen, sky),
         sum(look.ruling.elsewhere for look in looks),
         gaps,
-        notes(used, pressure.read(root), ours=bool(recorded)),
+        (*notes(used, pressure.read(root), ours=bool(recorded)), *boxed.notes(ledger, is_live)),
         counts=Counter([*(each.verdict for each in recorded), *(VERDICT_OF[each.reason] for each in seen)]),
     )
 

@@ -106,6 +106,8 @@ def clean(
         else:
             with on_record(state) as ledger:
                 done = remove(ledger, chosen)
+        if selection.run is None and state.places.ledger.exists():
+            boxed.end_idle(state.ledger, state.places)
         _log(state, done)
     _show(done, format_, dry_run=False)
     return done.exit_code

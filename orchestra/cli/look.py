@@ -34,7 +34,7 @@ def look_at(rows: Sequence[ObjectRow], run: RunRow) -> list[Seen]:
     """Look at the objects of one run, where they are: an isolated one has a namespace of its own."""
     if run.box_pid is None:
         return _look_here(rows)
-    if boxes.box_of(run) is None:
+    if boxes.way_in(run) is None:
         ended = [row._replace(state=ObjectState.GONE) if boxes.is_boxed(row, run) else row for row in rows]
         return _look_here(ended)
     return boxes.within(run, partial(_look_here, rows))

@@ -17,7 +17,8 @@ from typing import NamedTuple, NoReturn, TypeVar
 
 from orchestra.errors import KernelError, OrchestraError, from_wire
 from orchestra.kernel import namespaces
-from orchestra.kernel.process import has_exited, open_process, send_signal
+from orchestra.kernel.host import boot_id
+from orchestra.kernel.process import has_exited, is_running, open_process, send_signal
 from orchestra.kinds import Family
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import OPEN_STATES, ObjectRow, ObjectState, RunRow
@@ -35,7 +36,7 @@ class Box(NamedTuple):
 
 def box_of(run: RunRow) -> Box | None:
     """Return the box of a run while it lives; None for a run on the host, or one whose namespace has ended."""
-    if run.box_pid is None or run.box_start is None:
+    if run.box_pid is None or run.box_start is None or run.boot_id != boot_id():
         return None
     fd = open_process(run.box_pid, run.box_start)
     if fd is None:
@@ -44,6 +45,15 @@ def box_of(run: RunRow) -> Box | None:
         return None if has_exited(fd) else Box(run.box_pid, run.box_start)
     finally:
         os.close(fd)
+
+
+def way_in(run: RunRow) -> Box | None:
+    """Return a process in the private namespace of a run: its box, or its supervisor while that lives."""
+    box = box_of(run)
+    if box is not None or run.box_pid is None or run.finished or run.boot_id != boot_id():
+        return box
+    pid, start = run.supervisor_pid, run.supervisor_start
+    return Box(pid, start) if pid is not None and start is not None and is_running(pid, start) else None
 
 
 def is_boxed(row: ObjectRow, run: RunRow | None) -> bool:
@@ -58,7 +68,7 @@ def enter(run: RunRow) -> None:
     """
     if run.box_pid is None:
         return
-    box = box_of(run)
+    box = way_in(run)
     if box is None:
         raise KernelError(
             f"the private namespace of {run.instance} has ended, and every object in it with it",
@@ -111,13 +121,15 @@ def _answer(writing: int, run: RunRow, task: Callable[[], _T]) -> NoReturn:
 def release(ledger: Ledger, run: RunRow) -> bool:
     """End the box of a run when nothing of ours is left in it; return whether it has ended.
 
-    A run that is not finished keeps its box, whatever is in it.
+    Other runs that share it and are not finished keep it, whatever is in it. The run itself is finished, or is put on
+    record as finished only after this: one that is finished is one that nobody comes back to. The caller holds the
+    lock of the instance, or is its supervisor.
     """
     box = box_of(run)
     if box is None:
         return True
-    inside = [other for other in ledger.runs() if (other.box_pid, other.box_start) == box]
-    if any(not other.finished or holds_objects(ledger, other) for other in inside):
+    sharing = _in(box, ledger)
+    if any(holds_objects(ledger, each) or not (each.finished or each.run == run.run) for each in sharing):
         return False
     fd = open_process(box.pid, box.start)
     if fd is not None:
@@ -127,6 +139,20 @@ def release(ledger: Ledger, run: RunRow) -> bool:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(box.pid, 0)
     return True
+
+
+def idle(ledger: Ledger) -> list[RunRow]:
+    """Return, of every box that lives and in which nothing is on record, the newest run.
+
+    When that is finished the box is left over: whoever removed its last object was killed before ending it. Else the
+    run has made nothing yet, or was killed before it did.
+    """
+    newest = {box: run for run in ledger.runs() if (box := box_of(run)) is not None}
+    return [run for box, run in newest.items() if not any(holds_objects(ledger, other) for other in _in(box, ledger))]
+
+
+def _in(box: Box, ledger: Ledger) -> list[RunRow]:
+    return [run for run in ledger.runs() if (run.box_pid, run.box_start) == box]
 
 
 def holds_objects(ledger: Ledger, run: RunRow) -> bool:

@@ -60,8 +60,8 @@ def finish(ledger: Ledger, run: RunRow, *, leak: bool = False, say: teardown.Say
     ended, stuck = _end_survivors(ledger, run, tell) if run.boot_id == boot_id() else ([], [])
     result = _tear_down(ledger, run, leak=leak or run.leak, say=tell)
     if result.finished and not stuck:
+        boxes.release(ledger, run)
         ledger.update_run(run.run, finished=True)
-    boxes.release(ledger, run)
     return Finished(ended, stuck, result)
 
 

@@ -14,7 +14,7 @@ from orchestra.kernel.api import SHM_FOLDER
 from orchestra.kernel.process import set_comm, start_time
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import RunRow
-from orchestra.objects.boxes import Box, box_of, holds_objects
+from orchestra.objects.boxes import Box, box_of, holds_objects, release
 from orchestra.runplan import RunPlan
 from orchestra.statedir import StateDir
 from orchestra.supervisor.boxlimits import limits_for
@@ -31,9 +31,13 @@ def prepare(ledger: Ledger, run: RunRow, plan: RunPlan, places: StateDir) -> Run
     _refuse_hidden(places)
     for older in reversed(ledger.runs(instance=run.instance)):
         box = box_of(older)
-        if box is not None and holds_objects(ledger, older):
+        if box is None:
+            continue
+        if holds_objects(ledger, older):
             ledger.update_run(run.run, box_pid=box.pid, box_start=box.start)
             return run._replace(box_pid=box.pid, box_start=box.start)
+        if older.finished:
+            release(ledger, older)  # whoever was to do it was killed
     box, go = _make(plan)
     try:
         ledger.update_run(run.run, box_pid=box.pid, box_start=box.start)

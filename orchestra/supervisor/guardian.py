@@ -217,7 +217,6 @@ def _guard(job: Job, channel: Channel) -> int:
     spared = frozenset() if job.run.box_pid is None else frozenset({job.run.box_pid})
     killed = end_descendants(PATIENCE, spared)
     if in_order:
-        _leave_box(job)
         return found.si_status
     by_signal = None if found.si_code == os.CLD_EXITED else signal_name(found.si_status)
     code = found.si_status if by_signal is None else None
@@ -231,13 +230,6 @@ def _guard(job: Job, channel: Channel) -> int:
     return 1
 
 
-def _leave_box(job: Job) -> None:
-    """End the private namespace of a run that is finished, unless it holds what was kept."""
-    if job.run.box_pid is not None:
-        with contextlib.suppress(LedgerError), Ledger.open(job.places.ledger) as ledger:
-            boxes.release(ledger, job.run)
-
-
 def _be_supervisor(job: Job, channel: Channel, guardian: int, testament: int) -> NoReturn:
     code = 1
     try:
@@ -248,6 +240,7 @@ def _be_supervisor(job: Job, channel: Channel, guardian: int, testament: int) ->
         channel.send({"event": "error", "error": err.to_wire(), "exit_code": err.exit_code})
         code = err.exit_code
         with contextlib.suppress(LedgerError), Ledger.open(job.places.ledger) as ledger:
+            boxes.release(ledger, job.run)
             ledger.update_run(job.run.run, state="failed", ended_at=time.time(), exit_code=code, finished=True)
         _seal(testament)
     except BaseException:  # noqa: BLE001 a defect of ours: the guardian takes over

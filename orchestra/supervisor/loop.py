@@ -21,7 +21,7 @@ from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import ObjectState, RunRow
 from orchestra.logs.encode import event_record
 from orchestra.logs.sink import LogFile
-from orchestra.objects import LiveObject, announce_recorded, reuse_or_create
+from orchestra.objects import LiveObject, announce_recorded, boxes, reuse_or_create
 from orchestra.objects.newcomers import Key, key_of_identity
 from orchestra.runplan import ObjectPlan, RunPlan
 from orchestra.statedir import StateDir
@@ -215,7 +215,7 @@ class Supervisor:
             replica = self.state.replicas[who]
             if replica.pid is not None and replica.end is None:
                 return replica.pid
-        return self.job.run.box_pid
+        return None if self.job.run.box_pid is None else os.getpid()  # the box may have been killed
 
     def _is_wanted(self) -> bool:
         """Look what has happened meanwhile: making objects takes as long as filling them does."""
@@ -232,7 +232,9 @@ class Supervisor:
         for who, replica in self.state.replicas.items():
             self.books.note(who, replace(replica, phase=Phase.SKIPPED, reason=f"the start failed: {err.problem}"))
         self.say("run.ended", state="failed", exit_code=err.exit_code)
-        self.books.change(state="failed", ended_at=time.time(), exit_code=err.exit_code, finished=result.finished)
+        self.books.change(
+            state="failed", ended_at=time.time(), exit_code=err.exit_code, finished=self._is_finished(result)
+        )
         self._last_words()
         self.channel.send({"event": "error", "error": err.to_wire(), "exit_code": err.exit_code})
         self._answer_waiting(exit_code=err.exit_code)
@@ -262,7 +264,8 @@ class Supervisor:
         failures += [{"process": "", "replica": 0, "reason": reason} for reason in undeclared.reasons]
         seconds = round(time.monotonic() - self.began, 3)
         self.say("run.ended", state=word, exit_code=code, seconds=seconds, failed=failures or None)
-        self.books.change(state=word, ended_at=time.time(), exit_code=code, finished=result.finished, leak=self.leak)
+        finished = self._is_finished(result)
+        self.books.change(state=word, ended_at=time.time(), exit_code=code, finished=finished, leak=self.leak)
         self._last_words()
         self.channel.send(
             {
@@ -279,6 +282,18 @@ class Supervisor:
         )
         self._answer_waiting(exit_code=code, state=word, objects_left=result.left, processes_left=survivors)
         return code
+
+    def _is_finished(self, result: teardown.Result) -> bool:
+        """Whether nobody has to come back to this run: its private namespace, too, ends before that is on record."""
+        if not result.finished:
+            return False
+        try:
+            if boxes.release(self.ledger, self.job.run):
+                for row in boxes.settle_ended(self.ledger, self.job.run):  # kept in vain: somebody has killed the box
+                    self.say("object.gone", **teardown.describe(row))
+        except LedgerError:
+            return False
+        return True
 
     def _answer_waiting(self, **answer: Any) -> None:
         self.requests.finish(**answer)

@@ -7,11 +7,13 @@ import os
 import pytest
 
 from orchestra.errors import KernelError, NotFound
+from orchestra.kernel.host import boot_id
+from orchestra.kernel.process import start_time
 from orchestra.kinds import Family, Kind
 from orchestra.ledger.rows import ObjectRow, RunRow
 from orchestra.objects import boxes
 
-HOST = RunRow("r1", "t", "t", "/t.yaml", "/", "down", 0.0, "", 0)
+HOST = RunRow("r1", "t", "t", "/t.yaml", "/", "down", 0.0, boot_id(), 0)
 GONE = HOST._replace(box_pid=2**22 - 1, box_start=1)
 SEGMENT = ObjectRow("r1", "t", "board", Family.POSIX, Kind.SEGMENT, 0o600, "n", 1, 1, 0, "", 1)
 
@@ -30,6 +32,12 @@ def test_a_box_that_has_ended_cannot_be_entered() -> None:
 
 def test_a_number_that_went_to_another_process_is_no_box() -> None:
     assert boxes.box_of(HOST._replace(box_pid=os.getpid(), box_start=1)) is None
+
+
+def test_a_number_of_another_boot_is_no_box() -> None:
+    ours = HOST._replace(box_pid=os.getpid(), box_start=start_time(os.getpid()))
+    assert boxes.box_of(ours) == (os.getpid(), start_time(os.getpid()))
+    assert boxes.box_of(ours._replace(boot_id="of another boot")) is None
 
 
 def test_files_are_the_hosts_also_in_a_private_run() -> None:

@@ -15,7 +15,8 @@ import pytest
 from orchestra.kernel import namespaces
 from orchestra.kernel.process import is_running
 from orchestra.ledger.journal import Ledger
-from orchestra.ledger.rows import RunRow
+from orchestra.ledger.rows import ObjectState, RunRow
+from tests.support.runs import until
 
 ORCHESTRA = (sys.executable, "-m", "orchestra")
 FILE = """
@@ -144,3 +145,52 @@ def test_two_copies_with_the_same_names_run_side_by_side(home: Path, tmp_path: P
     shell = orchestra(home, "exec", "one.look", "--", "ls", "/dev/shm")
     assert shell.stdout.split() == ["orct.iso-board", "sem.orct.iso-slots"], shell.stderr
     assert [orchestra(home, "down", name).returncode for name in ("one", "two")] == [0, 0]
+
+
+def crash_scene(home: Path, tmp_path: Path) -> RunRow:
+    """A live private run that keeps nothing."""
+    text = HOLD.replace(", on_down: keep", "")
+    assert orchestra(home, "up", "-d", os.fspath(write(tmp_path, text))).returncode == 0
+    (run,) = runs(home)
+    return run
+
+
+def has_ended(pid: int | None, start: int | None) -> bool:
+    assert pid is not None
+    return bool(until(lambda: not is_running(pid, start), what="the end of a process"))
+
+
+def test_a_run_whose_guardian_is_killed_ends_its_box_itself(home: Path, tmp_path: Path) -> None:
+    run = crash_scene(home, tmp_path)
+    assert run.guardian_pid is not None
+    os.kill(run.guardian_pid, 9)
+    until(lambda: runs(home)[0].finished, what="the end of the run")
+    assert has_ended(run.box_pid, run.box_start)
+
+
+def test_a_killed_box_hides_nothing_of_a_run_that_lives(home: Path, tmp_path: Path) -> None:
+    assert orchestra(home, "up", "-d", os.fspath(write(tmp_path, HOLD))).returncode == 0
+    (run,) = runs(home)
+    end_box(run)
+    assert orchestra(home, "objects", "hold").stdout.count(" live ") == 5
+    assert "live" in next(line for line in orchestra(home, "audit", "--all").stdout.splitlines() if "iso-board" in line)
+    shell = orchestra(home, "exec", "hold.wait", "--", "ls", "/dev/shm")
+    assert shell.stdout.split() == ["orct.iso-board", "sem.orct.iso-slots"], shell.stderr
+    assert orchestra(home, "down", "hold").returncode == 0
+    with Ledger.open(home / "ledger.db") as ledger:
+        states = {row.key: row.state.value for row in ledger.objects(run=run.run)}
+    assert states == {"jobs": "removed", "results": "removed", "board": "gone", "table": "removed", "slots": "removed"}
+
+
+def test_a_box_that_is_left_over_is_named_and_ended(home: Path, tmp_path: Path) -> None:
+    """As after a `clean` that was killed between the last object and the box."""
+    assert orchestra(home, "up", os.fspath(write(tmp_path, FILE))).returncode == 0
+    (run,) = runs(home)
+    assert orchestra(home, "audit").returncode == 0
+    with Ledger.open(home / "ledger.db") as ledger:
+        (kept,) = [row for row in ledger.objects(run=run.run) if row.key == "board"]
+        ledger.settle(kept.recorded, ObjectState.REMOVED, "by somebody who was killed then")
+    assert f"process {run.box_pid} (orchestra-box)" in orchestra(home, "audit").stderr
+    assert orchestra(home, "clean", "--yes").returncode == 0
+    assert has_ended(run.box_pid, run.box_start)
+    assert "orchestra-box" not in orchestra(home, "audit").stderr

@@ -11,7 +11,7 @@ import pytest
 
 from orchestra.errors import KernelError, UsageError
 from orchestra.kernel import namespaces
-from orchestra.kernel.host import ipc_namespace, ipc_namespace_of, sysctl_number
+from orchestra.kernel.host import boot_id, ipc_namespace, ipc_namespace_of, sysctl_number
 from orchestra.kernel.process import is_running
 from orchestra.kinds import Family, Kind
 from orchestra.ledger.journal import Ledger
@@ -37,7 +37,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def begin(ledger: Ledger, run: str) -> RunRow:
-    row = RunRow(run, "t", "t", "/t.yaml", "/", "starting", 0.0, "", os.getuid(), finished=True)
+    row = RunRow(run, "t", "t", "/t.yaml", "/", "starting", 0.0, boot_id(), os.getuid(), finished=True)
     ledger.begin_run(row)
     return row
 
