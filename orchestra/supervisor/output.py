@@ -1,8 +1,9 @@
 """What children write: their pipes, read in large chunks and turned into lines of the log.
 
-All pipes sit in an epoll of their own, nested in the supervisor's. After each pass the inner one is muted for a few
-milliseconds, so that many small writes cost one wake-up; a pass that found much is followed by the next at once. An
-idle run has nothing muted and nothing timed: it is never woken.
+All pipes sit in an epoll of their own, nested in the supervisor's. One that has something to say is taken out and read
+every few milliseconds until it has nothing to say any more, so that many small writes cost one wake-up; a pass that
+found much is followed by the next at once. Out of the epoll a write is a third cheaper, and it is the writers who pay:
+the kernel would tell both epolls of each single one. An idle run has nothing timed: it is never woken.
 
 A stream is read by pieces of 64 KiB, and each is in the log before the next one is read: the same memory is used again
 and again, and what is made of a piece is still in the processor's cache when it is written. Reading stops where writing
@@ -27,7 +28,8 @@ from orchestra.supervisor.terminals import open_terminal
 
 CHUNK = 64 * 1024  # bytes of one read
 GATHER = 0.01  # seconds between two passes over little output
-PLENTY = 32 * 1024  # bytes in one pass after which the next one follows at once
+PLENTY = 32 * 1024  # bytes in one pass after which the next one follows at once,
+BREATH = 0.001  # and the one after that soon: in GATHER a fast writer fills its pipe, and then waits
 _TURN = 16  # reads of one stream before the next one has its turn; fewer where many are ready:
 _PASS = 64  # reads of one pass, so that a signal waits for milliseconds only; but each stream has one
 _DRY = 1024  # a read that returned less has emptied the pipe, or left little
@@ -74,8 +76,10 @@ class Outputs:
         self._raw = raw
         self._inner = select.epoll()
         self._streams: dict[int, _Stream] = {}
+        self._busy: dict[int, _Stream] = {}  # those that are read by the clock, and so are not in the epoll
         self._of: dict[Hashable, list[_Stream]] = {}
         self._pages = pipe_pages(streams)
+        self._paused = True  # before the next pass: who is silent then has been so for BREATH at least
         self._muted = self._has_read = False
         reactor.watch(self._inner.fileno(), self._pass)
 
@@ -140,20 +144,23 @@ class Outputs:
             self.drain(key)
             for stream in self._of.get(key, [])[:]:
                 self._end(stream, now)
+        self._reactor.cancel("gather")
         self._reactor.forget(self._inner.fileno())
         self._inner.close()
 
     def _pass(self) -> None:
-        """Read each ready stream, and decide when to look again."""
+        """Read each stream that is ready or was a moment ago, and decide when to look again."""
         now = now_text()
         total = 0
         ended: dict[Hashable, None] = {}
-        ready = self._inner.poll(0)
-        turn = max(1, min(_TURN, _PASS // max(len(ready), 1)))
-        for fd, _ in ready:
-            stream = self._streams.get(fd)
-            if stream is None:
-                continue
+        for fd, _ in self._inner.poll(0):
+            self._inner.unregister(fd)
+            self._busy[fd] = self._streams[fd]
+        turn = max(1, min(_TURN, _PASS // max(len(self._busy), 1)))
+        for stream in list(self._busy.values()):
+            if self._busy.get(stream.fd) is not stream:
+                continue  # ended by what was read before it
+            before = total
             for _ in range(turn):
                 count = self._read(stream, now)
                 total += max(count, 0)
@@ -161,11 +168,14 @@ class Outputs:
                     break
             if count == 0:
                 ended[stream.key] = None
-        if 0 < total < PLENTY:
-            self._mute(True)
-            self._reactor.after("gather", GATHER, self._pass)
-        else:
-            self._mute(False)
+            elif total == before and self._paused:
+                del self._busy[stream.fd]
+                self._inner.register(stream.fd, READ)
+        self._mute(bool(self._busy))
+        if self._busy:
+            pause = 0 if total >= PLENTY else GATHER if self._paused else BREATH
+            self._reactor.after("gather", pause, self._pass)
+        self._paused = total < PLENTY
         for key in ended:
             self._on_end(key)
 
@@ -231,7 +241,8 @@ class Outputs:
             stream.raw.close()
             if stream.raw.lost:
                 self._say_lost(stream, stream.raw)
-        self._inner.unregister(stream.fd)
+        if self._busy.pop(stream.fd, None) is None:
+            self._inner.unregister(stream.fd)
         os.close(stream.fd)
         del self._streams[stream.fd]
         self._drop(stream)

@@ -99,8 +99,9 @@ class Reactor:
             heapq.heappop(self._heap)
         if not self._heap:
             return -1
+        left = self._heap[0][0] - time.monotonic()
         # epoll_wait counts whole milliseconds: round up, or the last one is spent spinning
-        return min(max(0.0, self._heap[0][0] - time.monotonic() + 0.001), _LONGEST)
+        return min(left + 0.001, _LONGEST) if left > 0 else 0.0
 
     def _fire(self) -> None:
         now = time.monotonic()

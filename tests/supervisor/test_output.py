@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from orchestra.logs.sink import LogFile
-from orchestra.supervisor.output import PLENTY, Outputs, pipe_pages
+from orchestra.supervisor.output import BREATH, GATHER, PLENTY, Outputs, pipe_pages
 from orchestra.supervisor.reactor import Reactor
 from orchestra.supervisor.states import Who
 
@@ -66,6 +66,48 @@ def test_lines_are_logged_with_their_origin(bench: Bench) -> None:
     os.close(err)
 
 
+def watched(bench: Bench) -> int:
+    """How many streams the kernel tells of: each is a line of the epoll's in /proc."""
+    with open(f"/proc/self/fdinfo/{bench.outputs._inner.fileno()}", encoding="ascii") as file:
+        return file.read().count("tfd:")
+
+
+def test_a_stream_with_much_to_say_is_read_by_the_clock_until_it_is_silent(bench: Bench) -> None:
+    out, err = bench.start()
+    assert watched(bench) == 2
+    for count in (1, 100_000 // 8):
+        os.write(out, b"a line\n" * count)
+        bench.reactor.turn()
+        assert watched(bench) == 1, "telling of each write is what makes writes dear"
+    while watched(bench) < 2:
+        bench.reactor.turn()
+    assert not bench.reactor._timers, "a silent run is never woken"
+    os.write(out, b"again\n")
+    bench.reactor.turn()
+    assert bench.said()[-1] == "again"
+    os.close(out)
+    os.close(err)
+    while bench.outputs.is_open(A):
+        bench.reactor.turn()
+    assert not bench.reactor._timers
+
+
+def test_much_output_is_read_without_a_pause(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, err = bench.start()
+    pauses: list[float] = []
+    monkeypatch.setattr(bench.reactor, "after", lambda name, seconds, callback: pauses.append(seconds))
+    os.write(out, b"x" * PLENTY + b"\n")
+    bench.outputs._pass()
+    os.write(out, b"and a little\n")
+    bench.outputs._pass()
+    os.write(out, b"and a little more\n")
+    bench.outputs._pass()
+    assert pauses == [0, BREATH, GATHER], "a fast writer has filled a small pipe within a millisecond"
+    assert watched(bench) == 1
+    os.close(out)
+    os.close(err)
+
+
 def test_the_end_of_a_stream_is_told(bench: Bench) -> None:
     out, err = bench.start()
     os.write(out, b"unfinished")
@@ -91,17 +133,6 @@ def test_many_small_writes_cost_few_wake_ups(bench: Bench) -> None:
         turns += 1
     assert turns <= 3, "one pass, one pause, one pass"
     assert bench.said() == [str(number) for number in range(50)]
-    os.close(out)
-    os.close(err)
-
-
-def test_much_output_is_read_without_pauses(bench: Bench) -> None:
-    out, err = bench.start()
-    os.set_blocking(out, False)
-    for _ in range(3):
-        os.write(out, (b"x" * 63 + b"\n") * (PLENTY // 64))
-        bench.reactor.turn(wait=False)
-    assert len(bench.said()) == 3 * (PLENTY // 64)
     os.close(out)
     os.close(err)
 
@@ -275,7 +306,7 @@ def test_many_busy_streams_make_no_long_pass(tmp_path: Path) -> None:
         with suppress(BlockingIOError):
             while os.write(out, (b"x" * 1023 + b"\n") * 64):
                 pass
-    bench.reactor.turn()
+    bench.outputs._pass()
     seen = Counter(record["replica"] for record in bench.records())
     assert (len(seen), max(seen.values()) <= 64) == (40, True), "at most 64 KiB of each, and something of all"
     for fd in [fd for pair in ends for fd in pair]:

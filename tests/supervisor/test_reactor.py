@@ -149,3 +149,8 @@ def test_a_wall_clock_that_is_set_back_moves_no_timer(reactor: Reactor, monkeypa
     monkeypatch.setattr(time, "time", lambda: -1e9)
     reactor.turn()
     assert calls == [1]
+
+
+def test_a_timer_that_is_due_is_not_waited_for(reactor: Reactor) -> None:
+    reactor.after("now", 0, lambda: None)
+    assert reactor._pause() == 0.0, "not even the millisecond that others are rounded up by"
