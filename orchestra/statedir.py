@@ -15,8 +15,8 @@ import pwd
 import stat
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from orchestra.errors import StateError
 
@@ -29,8 +29,7 @@ def new_token(length: int = 8) -> str:
     return "".join(_ALPHABET[byte & 31] for byte in os.urandom(length))  # `secrets` loads OpenSSL
 
 
-@dataclass(frozen=True, slots=True)
-class StateDir:
+class StateDir(NamedTuple):
     """The paths of one user's state on this host."""
 
     home: Path

@@ -10,10 +10,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -33,8 +31,7 @@ COMPLETION_VARIABLE = "_ORCHESTRA_COMPLETE"
 HELP_WIDTH = 80  # fixed: help is the same text on every terminal, and in the documentation
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One command: the module it lives in, the heading it stands under, and its one-line summary."""
 
     module: str
@@ -215,6 +212,8 @@ def _usage(wrong: typer.TyperException) -> int:
     words, near = wrong.format_message(), ""
     if words.startswith("No such command"):
         words = words.partition(". Did you mean")[0]
+        from difflib import get_close_matches  # only on the way to an error message
+
         near = _first(get_close_matches(words.split("'")[1].lower(), COMMANDS, n=1, cutoff=0.5))
         near = f"{PROGRAM} {near}" if near else ""
     elif words.startswith("No such option"):

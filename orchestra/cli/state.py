@@ -6,8 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from orchestra.cli.targets import (
     Known,
@@ -26,8 +26,7 @@ from orchestra.ledger.rows import RUNNING_STATES, ProcessRow, RunRow
 from orchestra.statedir import StateDir, is_locked
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+class Instance(NamedTuple):
     """One instance: its newest run, whether a supervisor holds its lock now, and the state word to show."""
 
     row: RunRow

@@ -16,7 +16,6 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import NamedTuple
 
 from orchestra.errors import NotFound, UsageError
@@ -269,6 +268,8 @@ def _list(known: Sequence[Known], *, live: bool) -> str:
 
 
 def _nearest(word: str, candidates: Sequence[str], known: Sequence[Known]) -> str:
+    from difflib import get_close_matches  # only on the way to an error message
+
     near = get_close_matches(word, candidates, n=1)
     if near:
         return f"Did you mean `{near[0]}`?"

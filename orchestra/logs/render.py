@@ -1,59 +1,29 @@
 """A record as a terminal shows it: `worker.2 │ text`, one colour per process, nothing that could drive the terminal.
 
 The mark after the name tells what it is without colour: `│` standard output, `!` standard error, `▸` our own events.
-Control characters that a child wrote are shown as escapes, never sent: C0, DEL, C1, and those that turn the
-direction of text round. The rules for when to use colour are here and nowhere else.
+Control characters that a child wrote are shown as escapes, never sent (`screen`).
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import zlib
 from collections.abc import Mapping
 from typing import Any, Final, TextIO
 
 from orchestra.logs.records import PLAIN, message_of, record_of
+from orchestra.logs.screen import escape, use_colour
 
 OURS: Final = "orchestra"
 _NAME_WIDTH: Final = 24  # longer names are not aligned
 
-# Tabs pass; newlines are dealt with before. U+061C, U+200E/F, U+202A to E, U+2066 to 9: bidirectional controls;
-# U+2028/9: line and paragraph separator; surrogates cannot be printed at all.
-_UNSAFE: Final = re.compile(
-    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
 _SAFE: Final = bytes([*range(0x20, 0x7F), 0x09, 0x0A])  # bytes that need no look at all
 _NOTES: Final = frozenset({"continued", "unterminated", "base64"})  # what capture says about a line
 _BARE: Final = re.compile(r"[^\s\"=\\{}\[\]]+")
 
 _PALETTE: Final = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")  # no red: that is for trouble
 _LEVEL_STYLES: Final = {"warning": "33", "error": "31", "critical": "1;31"}
-
-
-def use_colour(stream: TextIO, environment: Mapping[str, str] | None = None) -> bool:
-    """Whether to send colour to a stream: NO_COLOR, then FORCE_COLOR, then TERM=dumb, then whether it is a terminal."""
-    env = os.environ if environment is None else environment
-    if env.get("NO_COLOR"):
-        return False
-    if env.get("FORCE_COLOR", "0") not in ("", "0"):
-        return True
-    if env.get("TERM") == "dumb":
-        return False
-    try:
-        return stream.isatty()
-    except ValueError:  # closed
-        return False
-
-
-def escape(text: str) -> str:
-    r"""Return text that is safe to print on one line: `\x1b`, `\n`, `\u202e` for what is not."""
-    return _UNSAFE.sub(_escaped, text)
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode()
 
 
 def is_ours(record: Mapping[str, Any]) -> bool:

@@ -8,7 +8,6 @@ another way (Go, Rust, Java, static programs) is not reached.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from functools import cache
 
@@ -20,6 +19,8 @@ _FOLDERS = ("/usr/libexec/coreutils", "/usr/lib/coreutils", "/usr/lib64/coreutil
 def find_library() -> str | None:
     """Return the path of stdbuf's library on this host, None where it is not installed."""
     folders = list(_FOLDERS)
+    import shutil  # loads three compressors
+
     program = shutil.which("stdbuf")
     if program is not None:  # a prefix of its own: Nix, Homebrew, /opt
         folders.append(os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(program))), "libexec/coreutils"))

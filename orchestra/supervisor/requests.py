@@ -10,7 +10,6 @@ import json
 import os
 import signal
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from difflib import get_close_matches
 from functools import partial
 from itertools import count
 from typing import Any, Protocol
@@ -403,6 +402,8 @@ class Requests:
     def _known(self, name: str) -> None:
         processes = self._run.state.graph.processes
         if name not in processes:
+            from difflib import get_close_matches  # only on the way to an error message
+
             near = get_close_matches(name, processes, n=1)
             hint = f"Did you mean `{near[0]}`?" if near else f"Processes: {', '.join(processes)}."
             raise NotFound(f"{self._run.plan.instance} has no process `{name}`", hint=hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TextIO
 
-from orchestra.logs.render import escape, use_colour
+from orchestra.logs.screen import escape, use_colour
 
 _CODES = {
     "bold": "1",
@@ -61,4 +61,4 @@ def terminal_width(stream: TextIO) -> int | None:
 
 def clean(text: str) -> str:
     """Return `text` with control characters and undecodable bytes spelt out (`\\x1b`), safe for any terminal."""
-    return text if text.isprintable() else escape(text)
+    return escape(text)

@@ -7,7 +7,6 @@ import select
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,7 @@ def test_a_run_that_ends_well_at_this_moment_has_not_crashed(
             return take(path)
 
         monkeypatch.setattr(down_module, "take_lock", take_late)
-        done = down_module._end(state, replace(chosen, live=False), leak=False, timeout=None)
+        done = down_module._end(state, chosen._replace(live=False), leak=False, timeout=None)
         assert done.runs == []
         row = state.ledger.newest_run("demo")
         assert row is not None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from orchestra.logs.capture import Capture
 from orchestra.logs.encode import event_record
 from orchestra.logs.records import split
-from orchestra.logs.render import Renderer, escape, is_ours, text_of_record, use_colour
+from orchestra.logs.render import Renderer, is_ours, text_of_record
 
 REPLICAS = {"producer": 1, "worker": 3}
 
@@ -89,27 +89,6 @@ class TestData:
 
 
 class TestSafety:
-    @pytest.mark.parametrize(
-        ("text", "shown"),
-        [
-            ("\x1b[31mred", "\\x1b[31mred"),
-            ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
-            ("one\rtwo", "one\\rtwo"),
-            ("back\x08space\x7f", "back\\x08space\\x7f"),
-            ("c1 \x9b31m", "c1 \\x9b31m"),
-            ("nul\0", "nul\\x00"),
-            ("abc\u202edcb", "abc\\u202edcb"),
-            ("isolate \u2066 x \u2069", "isolate \\u2066 x \\u2069"),
-            ("line\u2028sep", "line\\u2028sep"),
-            ("lone \ud800", "lone \\ud800"),
-            ("tab\tstays", "tab\tstays"),
-            ("new\nline", "new\\nline"),
-            ("grüße → 🎻", "grüße → 🎻"),
-        ],
-    )
-    def test_controls_are_shown_not_sent(self, text: str, shown: str) -> None:
-        assert escape(text) == shown
-
     def test_the_end_of_a_dos_line_is_not_shown(self) -> None:
         assert plain(record(b"dos\r")) == "worker.2  │ dos\n"
 
@@ -153,34 +132,6 @@ class TestColour:
 
             coloured = Renderer(colour=True, replicas=REPLICAS).render(found)
             assert re.sub("\x1b\\[[0-9;]*m", "", coloured) == plain(found)
-
-    @pytest.mark.parametrize(
-        ("environment", "terminal", "expected"),
-        [
-            ({}, True, True),
-            ({}, False, False),
-            ({"NO_COLOR": "1"}, True, False),
-            ({"NO_COLOR": ""}, True, True),
-            ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, True, False),
-            ({"FORCE_COLOR": "1"}, False, True),
-            ({"FORCE_COLOR": "0"}, True, True),
-            ({"FORCE_COLOR": "0"}, False, False),
-            ({"TERM": "dumb"}, True, False),
-            ({"TERM": "dumb", "FORCE_COLOR": "1"}, False, True),
-            ({"TERM": "xterm"}, True, True),
-        ],
-    )
-    def test_when(self, environment: dict[str, str], terminal: bool, expected: bool) -> None:
-        class Stream(io.StringIO):
-            def isatty(self) -> bool:
-                return terminal
-
-        assert use_colour(Stream(), environment) is expected
-
-    def test_a_closed_stream_has_none(self) -> None:
-        stream = io.StringIO()
-        stream.close()
-        assert use_colour(stream, {}) is False
 
     def test_a_renderer_for_a_stream(self) -> None:
         raw = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
