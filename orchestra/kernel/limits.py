@@ -66,7 +66,7 @@ def _rlimit(which: int) -> tuple[int, int]:
 
 def _processors(path: str = "/sys/devices/system/cpu/online") -> frozenset[int] | None:
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="utf-8") as file:
             spans = [span.partition("-") for span in file.read().strip().split(",")]
         return frozenset(cpu for first, _, last in spans for cpu in range(int(first), int(last or first) + 1))
     except (OSError, ValueError):
@@ -90,7 +90,7 @@ def _huge_pages(folder: str = "/sys/kernel/mm/hugepages") -> dict[int, int]:
 
 
 def _number_in(path: str) -> int:
-    with open(path, encoding="ascii") as file:
+    with open(path, encoding="utf-8") as file:
         return int(file.read())
 
 

@@ -279,7 +279,7 @@ def keep_heap() -> None:
 
 def _soft_limit() -> int:
     try:
-        with open("/proc/sys/fs/pipe-user-pages-soft", encoding="ascii") as file:
+        with open("/proc/sys/fs/pipe-user-pages-soft", encoding="utf-8") as file:
             return int(file.read())
     except (OSError, ValueError):
         return 0

@@ -49,7 +49,7 @@ def known(record: Record, tmp_path: Path) -> Path:
 
 def test_commands(known: Path) -> None:
     assert bash(known, "orchestra", "") == list(COMMANDS)
-    assert bash(known, "orchestra", "p") == ["ps", "plan"]
+    assert bash(known, "orchestra", "pl") == ["plan"]
 
 
 @pytest.mark.parametrize(

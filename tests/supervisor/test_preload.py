@@ -72,8 +72,9 @@ def _is_inheritable(fd: int) -> bool:
         return False
 
 
-# What whoever started the tests left open for every program: no doing of ours.
-INHERITED = {int(fd) for fd in os.listdir("/proc/self/fd") if int(fd) > 2 and _is_inheritable(int(fd))}
+def _inherited() -> set[int]:
+    """What whoever started the tests left open for every program: no doing of ours."""
+    return {int(fd) for fd in os.listdir("/proc/self/fd") if int(fd) > 2 and _is_inheritable(int(fd))}
 
 
 class Bench:
@@ -214,7 +215,7 @@ def plan(name: str, function: str, *, arguments: dict[str, Any] | None = None, *
 
 @pytest.mark.slow
 def test_a_child_has_all_that_it_was_given_and_nothing_else(bench: Bench) -> None:
-    cpus = sorted(os.sched_getaffinity(0))
+    cpus, others = sorted(os.sched_getaffinity(0)), _inherited()
     attributes = Attributes(umask=0o027, cpu_affinity=tuple((cpu,) for cpu in cpus))
     bench.begin(plan("a", "tell", arguments={"limit": 3, "deep": {"x": [1, None]}}, attributes=attributes))
     (bench.folder / "sub").mkdir()
@@ -242,7 +243,7 @@ def test_a_child_has_all_that_it_was_given_and_nothing_else(bench: Bench) -> Non
     assert sorted(each["stdin"] for each in told.values()) == ["", "", "a line\n"], "one offset for all three"
     assert (one["umask"], one["blocked"], one["threads"]) == (0o027, "0" * 16, 1)
     assert [told[pid]["cpus"] for pid in pids] == [[cpus[n % len(cpus)]] for n in range(3)]
-    files = {int(fd): path for fd, path in one["fds"].items() if int(fd) not in INHERITED}
+    files = {int(fd): path for fd, path in one["fds"].items() if int(fd) not in others}
     kept = [fd for fd, path in files.items() if path.endswith("kept.txt")]
     assert sorted(files) == sorted([0, 1, 2, 3, 9, *kept]), str(files)
     assert files[3] == os.devnull
