@@ -84,9 +84,12 @@ def _running(places: StateDir, instance: str) -> RunRow | None:
 
 def _ask(row: RunRow, places: StateDir, plan: RunPlan, wishes: Wishes) -> dict[str, Any] | None:
     """Ask its supervisor; None when it does not answer yet, or any more."""
+    from orchestra.objects import boxes
+    from orchestra.supervisor.boxlimits import limits_for
     from orchestra.supervisor.control import ControlClient
 
     client = ControlClient(row.socket or places.socket(plan.instance))
+    boxes.widen(row, limits_for(plan.objects))
     try:
         answer = client.ask(
             "change", plan=json.loads(plan.to_json()), recreate=wishes.recreate, leak=wishes.leak or None,

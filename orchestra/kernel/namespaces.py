@@ -4,6 +4,7 @@
     make_private_ipc(…)    moves this process into a new box
     open_namespaces(pid)   descriptors that keep another process's box alive, and lead into it
     enter(…)               moves this process into it
+    raise_limits(pid, …)   moves this process to where its limits can be set, and sets them
 
 As root (CAP_SYS_ADMIN) a box is an IPC and a mount namespace. Anybody else needs user namespaces, two of them: in the
 outer one the caller is uid 0 and may mount and set the limits of the new IPC namespace, which belongs to it; in the
@@ -21,6 +22,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from orchestra.errors import KernelError, PermissionRefused
 from orchestra.kernel import host, libc
@@ -149,6 +151,29 @@ def enter(target: int | Mapping[str, int], kinds: Iterable[str] = BOX_KINDS) -> 
             close_all(opened)
     else:
         _enter({kind: target[kind] for kind in kinds})
+
+
+def raise_limits(pid: int, limits: Mapping[str, int | str]) -> None:
+    """Raise those limits of the box of a process that are lower than `limits`, which are as in `make_private_ipc`.
+
+    Not possible from inside for an ordinary user: limits belong to uid 0 of the outer namespace. This process is in
+    the box's IPC namespace afterwards, and should end. Raises PermissionRefused, KernelError.
+    """
+    opened = open_namespaces(pid, ("ipc",))
+    try:
+        if not _is_ours("ipc", opened["ipc"]):
+            _enter_owner("ipc", opened["ipc"])
+            _setns("ipc", opened["ipc"])
+    finally:
+        close_all(opened)
+    for name, value in limits.items():
+        _set_limit(name, _highest(host.sysctl(name) or "", str(value)))
+
+
+def _highest(one: str, other: str) -> str:
+    """Return the higher of two settings, number by number: "250 32000" and "300 10" are "300 32000"."""
+    pairs = zip_longest(one.split(), other.split(), fillvalue="0")
+    return " ".join(max(pair, key=int) for pair in pairs)
 
 
 def _enter(fds: Mapping[str, int]) -> None:

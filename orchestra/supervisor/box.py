@@ -6,6 +6,7 @@ import contextlib
 import os
 import pickle
 import signal
+from pathlib import Path
 from typing import NoReturn
 
 from orchestra.errors import KernelError, OrchestraError, UsageError, from_wire
@@ -14,7 +15,7 @@ from orchestra.kernel.api import SHM_FOLDER
 from orchestra.kernel.process import set_comm, start_time
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import RunRow
-from orchestra.objects.boxes import Box, box_of, holds_objects, release
+from orchestra.objects.boxes import Box, box_of, holds_objects, release, widen
 from orchestra.runplan import RunPlan
 from orchestra.statedir import StateDir
 from orchestra.supervisor.boxlimits import limits_for
@@ -25,15 +26,17 @@ _GO = b"."  # what a box is told once it is on record; the end of the pipe inste
 def prepare(ledger: Ledger, run: RunRow, plan: RunPlan, places: StateDir) -> RunRow:
     """Give an isolated run its box and put that on record; return the row as it is then.
 
-    A box in which this instance has kept objects is used again. Raises PermissionRefused where the host allows no
-    private namespaces, KernelError, UsageError when our own files would be hidden inside, LedgerError.
+    A box in which this instance has kept objects is used again, its limits raised where need be. Raises
+    PermissionRefused where the host allows no private namespaces, KernelError, UsageError when our own files would be
+    hidden inside, LedgerError.
     """
-    _refuse_hidden(places)
+    _refuse_hidden(places, plan)
     for older in reversed(ledger.runs(instance=run.instance)):
         box = box_of(older)
         if box is None:
             continue
         if holds_objects(ledger, older):
+            widen(older, limits_for(plan.objects))
             ledger.update_run(run.run, box_pid=box.pid, box_start=box.start)
             return run._replace(box_pid=box.pid, box_start=box.start)
         if older.finished:
@@ -47,13 +50,12 @@ def prepare(ledger: Ledger, run: RunRow, plan: RunPlan, places: StateDir) -> Run
     return run._replace(box_pid=box.pid, box_start=box.start)
 
 
-def _refuse_hidden(places: StateDir) -> None:
-    for folder in (places.home, places.runtime):
-        if os.path.realpath(folder).startswith(SHM_FOLDER + "/"):
-            raise UsageError(
-                f"a private run has a {SHM_FOLDER} of its own, and would not see {folder}",
-                hint="Set ORCHESTRA_HOME to a folder elsewhere.",
-            )
+def _refuse_hidden(places: StateDir, plan: RunPlan) -> None:
+    elsewhere = "Set ORCHESTRA_HOME to a folder elsewhere."
+    needed = [(places.home, elsewhere), (places.runtime, elsewhere), (Path(plan.folder), "Have the file elsewhere.")]
+    for folder, hint in needed:
+        if f"{os.path.realpath(folder)}/".startswith(f"{SHM_FOLDER}/"):
+            raise UsageError(f"a private run has a {SHM_FOLDER} of its own, and would not see {folder}", hint=hint)
 
 
 def _make(plan: RunPlan) -> tuple[Box, int]:

@@ -251,3 +251,10 @@ def test_a_refusal_is_one_of_permission() -> None:
     with open(reading) as file:
         assert file.read() == "unshare(ipc) -> EPERM"
     os.waitpid(child, 0)
+
+
+def test_the_higher_of_two_settings_number_by_number() -> None:
+    assert namespaces._highest("10", "64") == "64"
+    assert namespaces._highest("100", "64") == "100"
+    assert namespaces._highest("32000 1024000000 500 32000", "250 2000000000 500 40000") == "32000 2000000000 500 40000"
+    assert namespaces._highest("", "64") == "64", "where it cannot be read"

@@ -194,3 +194,28 @@ def test_a_box_that_is_left_over_is_named_and_ended(home: Path, tmp_path: Path) 
     assert orchestra(home, "clean", "--yes").returncode == 0
     assert has_ended(run.box_pid, run.box_start)
     assert "orchestra-box" not in orchestra(home, "audit").stderr
+
+
+def test_limits_are_raised_in_a_box_that_exists(home: Path, tmp_path: Path) -> None:
+    """For an edited file, and for the next run in the box of what was kept."""
+
+    def limits(maximum: int) -> list[str]:
+        shell = orchestra(home, "exec", "hold.wait", "--", "cat", "/proc/sys/fs/mqueue/msg_max", "/proc/sys/kernel/sem")
+        assert orchestra(home, "objects", "hold").stdout.count(" live ") == 5, shell.stderr
+        found = shell.stdout.split()
+        assert found[0] == str(maximum), "never lowered"
+        return found[1:]
+
+    path = write(tmp_path, HOLD)
+    assert orchestra(home, "up", "-d", os.fspath(path)).returncode == 0
+    before = limits(40)
+    for maximum in (60, 20):
+        write(tmp_path, HOLD.replace("max_messages: 40", f"max_messages: {maximum}"))
+        edited = orchestra(home, "up", "-d", "--recreate", os.fspath(path))
+        assert edited.returncode == 0, edited.stderr
+        assert limits(60) == before
+    assert orchestra(home, "down", "hold").returncode == 0
+    write(tmp_path, HOLD.replace("max_messages: 40", "max_messages: 80"))
+    again = orchestra(home, "up", "-d", os.fspath(path))
+    assert again.returncode == 0, again.stderr
+    assert limits(80) == before

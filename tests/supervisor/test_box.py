@@ -64,6 +64,11 @@ def test_our_own_files_must_be_seen_inside(ledger: Ledger) -> None:
         box.prepare(ledger, begin(ledger, "r1"), PLAN, StateDir(hidden, hidden))
 
 
+def test_the_folder_of_the_file_must_be_seen_inside(ledger: Ledger, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="would not see /dev/shm"):
+        box.prepare(ledger, begin(ledger, "r1"), PLAN._replace(folder="/dev/shm"), StateDir(tmp_path, tmp_path))
+
+
 def test_what_the_kernel_refuses_is_said(ledger: Ledger, tmp_path: Path) -> None:
     wild = PLAN._replace(objects=(PLAN.objects[0]._replace(max_messages=2**30),))
     with pytest.raises(KernelError, match=r"fs\.mqueue\.msg_max cannot be set"):
