@@ -49,6 +49,7 @@ def test_a_wildcard_line_stands_for_any_number_of_lines() -> None:
 def test_a_wildcard_inside_a_line_stands_for_anything_in_it() -> None:
     assert agrees("pid … ended\n", "pid 12 ended\n")
     assert not agrees("pid … ended\n", "pid 12 failed\n")
+    assert agrees("a: pid 1\nb: pid 2\n", "b: pid 1\na: pid 2\n", ordered=False)
 
 
 def test_columns_may_differ_in_width_but_not_in_words() -> None:
