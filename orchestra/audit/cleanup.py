@@ -258,15 +258,20 @@ def remove_on_record(
     `how` goes to `remove_exact`. A kernel's refusal is an outcome, not an error.
     """
     number = ledger.announce_removal(
-        RemovalRow(str(ref), identity, verdict, evidence, command, os.getpid(), os.getuid())
+        RemovalRow(_text(str(ref)), identity, verdict, _text(evidence), command, os.getpid(), os.getuid())
     )  # fmt: skip
     try:
         attempt = remove_exact(ref, identity, **how)
     except KernelError as err:
         attempt = Attempt(removed=False, why=f"the kernel refused: {err.problem}")
     word = "removed" if attempt.removed else "gone" if attempt.gone else "refused"
-    ledger.settle_removal(number, word, attempt.why)
+    ledger.settle_removal(number, word, _text(attempt.why))
     return attempt
+
+
+def _text(words: str) -> str:
+    """Return words that the ledger can hold: names of files and of programs need not be UTF-8."""
+    return words.encode("utf-8", "backslashreplace").decode()
 
 
 def identity_of(finding: Finding) -> Identity | None:

@@ -11,6 +11,7 @@ from orchestra.audit.report import Finding
 from orchestra.cli.exits import tell
 from orchestra.cli.state import State
 from orchestra.errors import UsageError
+from orchestra.kernel.aside import put_back_all
 from orchestra.ledger.journal import Ledger
 from orchestra.views.ansi import is_terminal
 
@@ -33,6 +34,12 @@ def agreed(question: str, shown: str, *, count: int) -> bool:
         tell("")
     tell("nothing was removed")
     return False
+
+
+def name_again() -> None:
+    """Finish what an interrupted removal began: what it had moved aside gets its name back, and is looked at anew."""
+    for path in put_back_all():
+        tell(f"note: {path} has its name back: its removal was cut off")
 
 
 @contextmanager

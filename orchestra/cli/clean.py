@@ -18,7 +18,7 @@ from orchestra.audit.report import Finding
 from orchestra.audit.scan import scan
 from orchestra.audit.survey import Findings, survey
 from orchestra.cli import complete
-from orchestra.cli.asking import agreed, declared_in, on_record
+from orchestra.cli.asking import agreed, declared_in, name_again, on_record
 from orchestra.cli.exits import ExitCode, tell
 from orchestra.cli.options import Format, FormatOption, emit
 from orchestra.cli.state import State, open_state
@@ -94,6 +94,8 @@ def clean(
             kinds=tuple(_known_kind(word) for word in kind or ()),
             declared=None if file is None else declared_in(file, state),
         )
+        if not dry_run:
+            name_again()
         chosen = choose(_findings(state, selection), selection, now=time.time())
         if dry_run:
             _show(Cleaned(chosen.remove, chosen.left), format_, dry_run=True)

@@ -12,7 +12,7 @@ import typer
 from orchestra.audit.cleanup import remove_on_record
 from orchestra.audit.liveness import live_runs
 from orchestra.cli import complete
-from orchestra.cli.asking import agreed, on_record
+from orchestra.cli.asking import agreed, name_again, on_record
 from orchestra.cli.exits import ExitCode
 from orchestra.cli.options import FileOption, Format, FormatOption, NameOption, emit
 from orchestra.cli.state import State, open_state
@@ -71,6 +71,7 @@ def remove(
     Exit status: 0 done, 1 something stayed, 2 nobody to ask, 4 no such object.
     """
     with open_state() as state:
+        name_again()
         doomed = [_find(state, word, name, file) for word in dict.fromkeys(objects)]
         if not yes and not agreed(_question(doomed), _list(doomed), count=len(doomed)):
             return ExitCode.FAILED

@@ -2,14 +2,18 @@
 
 A POSIX segment or semaphore, a file: a write lease on the file, which the kernel grants only while nobody else has it
 open or mapped and which makes everybody who opens it now wait; the name must still lead to that very inode; unlink; the
-lease goes. A POSIX queue the same, but its lease is given back before the comparison. Where no lease can be had
-(somebody else's file, a mode that forbids to open it, a FIFO, a folder) the pass over /proc decides who holds it.
-System V: IPC_STAT by id, every field of the identity compared, no attachments, nobody waiting; then IPC_RMID.
+lease goes. A segment's or semaphore's name is moved aside before, and compared once more (`aside`): nobody can give it
+to another object then. A POSIX queue has a lease too, but it is given back before the comparison. Where no lease can be
+had (somebody else's file, a mode that forbids to open it, a FIFO, a folder) the pass over /proc decides who holds it.
+System V: IPC_STAT by id, every field of the identity compared, no attachments, nobody waiting; then IPC_RMID. An id
+comes again only after millions of others, so it cannot lead to another object a moment later.
 
-What no system call closes is the moment between that last comparison and the removal: see `window`.
+What is left is the moment between the last comparison and the removal, see `window`: in it a queue's name, or that of
+a file outside of /dev/shm, can still be given to another object, and an object can be taken into use.
 
 leased     before the name, or the id, is compared
-compared   after it: the next call removes
+compared   after it: the next call removes, or moves aside
+aside      its name is moved aside: the next calls compare again, and remove
 """
 
 from __future__ import annotations
@@ -24,14 +28,14 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeAlias
 
 from orchestra.errors import KernelError
-from orchestra.kernel import libc, nodes, registry
+from orchestra.kernel import aside, libc, nodes, registry
 from orchestra.kernel.api import kernel_call
 from orchestra.kernel.holders import holders_of
 from orchestra.kernel.posix_mq import queue_folder
 from orchestra.kernel.procfs import command_of
 from orchestra.kinds import Family, Holders, Identity, Kind, ObjectRef, Stat
 
-STEPS = ("leased", "compared")
+STEPS = ("leased", "compared", "aside")
 _HELD = "a process holds it by now"
 _OTHER = "another object has its name or id by now; that one was left alone"
 _MISHAP = "somebody gave its name to another object in this very moment, and that one lost it"
@@ -168,39 +172,103 @@ def _by_name(
             # mq_open(2) waits for a lease with the folder locked, and mq_unlink(2) needs that lock: held on to, the
             # lease would stop every queue of the namespace until the kernel breaks it, 45 s later.
             _give_back(fd)
-            return _unlink(ref, identity, None, checkpoint)
-        if lease:
+            return _unlink_queue(ref, identity, checkpoint)
+        if fd is not None and not is_queue and (lease or by_force):
             checkpoint("leased")
-            return _unlink(ref, identity, fd, checkpoint)
+            return _unlink(ref, identity, fd, checkpoint, leased=bool(lease))
     # Our own descriptor is closed by now: it would count as a holder.
     held = "" if by_force else _in_words(look(identity))
     if held or lease is False:
         return Attempt(removed=False, why=held or _HELD)
     if not is_queue or lease is None:
         checkpoint("leased")
-    return _unlink(ref, identity, None, checkpoint)
+    return _unlink_queue(ref, identity, checkpoint) if is_queue else _unlink(ref, identity, None, checkpoint)
 
 
-def _unlink(ref: ObjectRef, identity: Identity, leased: int | None, checkpoint: Callable[[str], None]) -> Attempt:
-    """Compare what the name leads to, and remove the name."""
-    links = 0 if leased is None else os.fstat(leased).st_nlink
+def _unlink(
+    ref: ObjectRef, identity: Identity, fd: int | None, checkpoint: Callable[[str], None], *, leased: bool = False
+) -> Attempt:
+    """Compare what the name leads to, and remove the name. `fd`: a descriptor of what is to go, if there is one."""
+    links = 0 if fd is None else os.fstat(fd).st_nlink
+    whole = fd if leased else None
     try:
         found = _at_name(ref)
-        if found is None:
-            return Attempt(removed=False, why=_GONE, gone=True)
-        if not _is_it(found, identity):
-            return Attempt(removed=False, why=_OTHER, gone=True)
-        if leased is not None and fcntl.fcntl(leased, fcntl.F_GETLEASE) != fcntl.F_WRLCK:
-            return Attempt(removed=False, why=f"{_HELD}: it was opened in this moment")
+        verdict = _verdict(found, identity, whole)
+        if verdict is not None:
+            return verdict
         compared = time.perf_counter()
         checkpoint("compared")
+        if fd is not None and ref.family is Family.POSIX:
+            attempt = _unlink_aside(ref, identity, whole, checkpoint)
+            if attempt is not None:
+                return attempt
         done = _remove_name(ref)
         window = time.perf_counter() - compared
-        if done and leased is not None and os.fstat(leased).st_nlink >= links:
+        if done and fd is not None and os.fstat(fd).st_nlink >= links:
             return Attempt(removed=False, why=_MISHAP, gone=True, window=window)
         return Attempt(done, "" if done else _GONE, gone=not done, window=window if done else 0.0)
     finally:
-        _give_back(leased)
+        _give_back(whole)
+
+
+def _unlink_queue(ref: ObjectRef, identity: Identity, checkpoint: Callable[[str], None]) -> Attempt:
+    """The same for a queue, whose name cannot be moved: comparison and removal follow each other in one open folder."""
+    name = nodes.posix_name(ref)
+    with suppress(PermissionError), queue_folder() as folder, kernel_call(ref, f"unlink({name})"):
+        verdict = _verdict(_statx(ref, name, dir_fd=folder), identity, None)
+        if verdict is not None:
+            return verdict
+        compared = time.perf_counter()
+        checkpoint("compared")
+        try:
+            os.unlink(name, dir_fd=folder)
+        except FileNotFoundError:
+            return Attempt(removed=False, why=_GONE, gone=True)
+        return Attempt(removed=True, window=time.perf_counter() - compared)
+    return _unlink(ref, identity, None, checkpoint)
+
+
+def _verdict(found: _Node | None, identity: Identity, leased: int | None) -> Attempt | None:
+    """Return why what a name leads to stays, None when it is the one that is to go."""
+    if found is None:
+        return Attempt(removed=False, why=_GONE, gone=True)
+    if not _is_it(found, identity):
+        return Attempt(removed=False, why=_OTHER, gone=True)
+    if leased is not None and fcntl.fcntl(leased, fcntl.F_GETLEASE) != fcntl.F_WRLCK:
+        return Attempt(removed=False, why=f"{_HELD}: it was opened in this moment")
+    return None
+
+
+def _unlink_aside(
+    ref: ObjectRef, identity: Identity, leased: int | None, checkpoint: Callable[[str], None]
+) -> Attempt | None:
+    """Remove it under a name that nobody else knows; None where a name cannot be moved."""
+    try:
+        moved = aside.move(_path(ref))
+    except FileNotFoundError:
+        return Attempt(removed=False, why=_GONE, gone=True)
+    if moved is None:
+        return None
+    verdict: Attempt | None = None
+    removed = False
+    try:
+        compared = time.perf_counter()
+        verdict = _verdict(_statx(ref, moved), identity, leased)
+        if verdict is None:
+            checkpoint("aside")
+            with kernel_call(ref, f"unlink({moved})"):
+                os.unlink(moved)
+            removed = True
+    finally:  # also when this process is told to stop
+        back = removed or aside.put_back(moved)
+    window = time.perf_counter() - compared
+    if verdict is None:
+        return Attempt(removed=True, window=window)
+    return verdict if back else verdict._replace(gone=False, why=f"{verdict.why}; {_named_meanwhile(moved)}")
+
+
+def _named_meanwhile(moved: str) -> str:
+    return f"its name was given to yet another one in this moment, so that it is at {moved} now"
 
 
 @contextmanager
@@ -252,14 +320,9 @@ def _is_it(found: _Node, identity: Identity) -> bool:
 
 
 def _at_name(ref: ObjectRef) -> _Node | None:
-    """Return what the name leads to now, None for nothing. A queue is not opened where it can be seen without.
-
-    Raises KernelError.
-    """
+    """Return what the name leads to now, None for nothing. Raises KernelError."""
     if ref.family is not Family.POSIX or ref.kind is not Kind.QUEUE:
         return _statx(ref, _path(ref))
-    with suppress(PermissionError), queue_folder() as folder:
-        return _statx(ref, nodes.posix_name(ref), dir_fd=folder)
     found = registry.adapter_for(ref.family, ref.kind).stat(ref)
     return None if found is None else (found.identity.st_dev, found.identity.st_ino, None)
 

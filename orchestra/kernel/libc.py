@@ -34,6 +34,8 @@ STATX_BASIC_STATS, STATX_BTIME = 0x7FF, 0x800
 SEM_SIZE = 32  # sizeof(sem_t) on 64-bit glibc and musl, and of every sem.* file
 PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 1, 15, 36, 37
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # the same number on every architecture
+_RENAMEAT2 = 316 if os.uname().machine == "x86_64" else 276  # musl has had no function for it until lately
+_RENAME_NOREPLACE = 1
 _FSOPEN_CLOEXEC, _FSCONFIG_CMD_CREATE, _FSMOUNT_CLOEXEC = 1, 6, 1
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = (
     0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000,
@@ -327,6 +329,13 @@ def statx(target: str | int, *, dir_fd: int = AT_FDCWD, follow: bool = False, sy
         os.makedev(data.dev_major, data.dev_minor), data.ino, data.mode, data.nlink, data.uid, data.gid, data.size,
         data.blocks, data.atime.tv_sec, data.mtime.tv_sec, data.ctime.tv_sec, birth,
     )  # fmt: skip
+
+
+def rename_exclusively(old: str, new: str) -> None:
+    """Rename a file unless the new name is taken (EEXIST). EINVAL: this file system cannot do that."""
+    names = [ctypes.create_string_buffer(os.fsencode(path)) for path in (old, new)]
+    addresses = [ctypes.addressof(name) for name in names]
+    _syscall(_RENAMEAT2, AT_FDCWD, addresses[0], AT_FDCWD, addresses[1], _RENAME_NOREPLACE)
 
 
 def device_and_inode(path: str) -> tuple[int, int, int]:

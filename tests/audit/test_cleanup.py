@@ -171,7 +171,7 @@ def test_each_removal_of_what_others_made_is_on_record_with_the_evidence(
 
     found = found_now(ref)
     cleaned = clean(desk.ledger, Chosen((found,)), checkpoint=announced)
-    assert (cleaned.removed, cleaned.exit_code, steps) == ((found,), 0, ["leased", "compared"])
+    assert (cleaned.removed, cleaned.exit_code, steps) == ((found,), 0, ["leased", "compared", "aside"])
     (row,) = desk.ledger.removals()
     assert (row.outcome, row.verdict, row.evidence, row.command) == ("removed", "orphan", "its maker is gone", "clean")
     assert (row.pid, row.uid) == (os.getpid(), os.getuid())

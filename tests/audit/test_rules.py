@@ -21,6 +21,8 @@ IN_FOLDER: dict[str, Any] = {"family": Family.FILE, "kind": Kind.SEGMENT}
 @pytest.mark.parametrize(
     ("seen", "owner", "family", "pid", "remove"),
     [
+        (file_seen("/psm_1a2b3c4d~orchestra.0123abcd"), "joe", "orchestra-removal", None, False),
+        (file_seen("/orc.a.b.k3j9x2ab~orchestra.0123abcd"), "joe", "orchestra-removal", None, False),
         (file_seen("/psm_1a2b3c4d"), "joe", "python-shared-memory", None, True),
         (file_seen("/mp-x3_9kd2a", kind=SEM), "joe", "python-semaphore", None, True),
         (file_seen("/loky-4711-x3_9kd2a", kind=SEM), "joe", "loky-semaphore", 4711, True),

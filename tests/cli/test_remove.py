@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestra.kernel.aside import move
 from orchestra.kernel.registry import adapter_for
 from orchestra.kinds import Family, Handle, Kind, ObjectRef, Spec
 from orchestra.ledger.journal import Ledger
@@ -54,6 +55,32 @@ def test_one_that_is_missing_keeps_all(home: Path, capsys: Capture, ipc_name: Ca
     assert inside(capsys, "remove", address, "posix-queue:/orct.none", "--yes").code == 4
     assert is_there(address)
     assert inside(capsys, "remove", address, address, "--yes", "--format", "json").json["left"] == []
+
+
+def test_a_name_that_is_not_utf_8_goes_and_is_on_record(
+    home: Path, capsys: Capture, ipc_name: Callable[[], str]
+) -> None:
+    address = made(os.fsdecode(os.fsencode(ipc_name()) + b".\xff\xfe"))
+    assert inside(capsys, "remove", address, "--yes").code == 0
+    assert not is_there(address)
+    with Ledger.open(home / "ledger.db") as ledger:
+        (row,) = ledger.removals()
+    assert row.reference.endswith(".\\udcff\\udcfe")
+
+
+def test_what_an_interrupted_removal_left_gets_its_name_back(
+    home: Path, capsys: Capture, ipc_name: Callable[[], str]
+) -> None:
+    address = made(ipc_name())
+    path = f"/dev/shm{address.partition(':')[2]}"
+    moved = move(path)
+    assert moved is not None
+    assert not is_there(address)
+    done = inside(capsys, "remove", address, "--yes")
+    assert done.code == 0
+    assert done.err.splitlines()[0] == f"note: {path} has its name back: its removal was cut off"
+    assert not os.path.exists(path)
+    assert not os.path.exists(moved)
 
 
 def test_what_is_held_stays_unless_forced(home: Path, capsys: Capture, ipc_name: Callable[[], str]) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from orchestra.errors import KernelError
 from orchestra.kernel import libc
+from orchestra.kernel.aside import put_back_all
 from orchestra.kernel.exact import Attempt, remove_exact
 from orchestra.kernel.registry import adapter_for
 from orchestra.kinds import Family, Holder, Holders, Identity, Kind, ObjectRef, Spec
@@ -66,7 +67,9 @@ def test_a_thousand_races_each_and_nothing_wrong_is_removed() -> None:
     opened = answer["opened at random"]
     assert (opened["tries"], opened["wrong"]) == (1000, 0)
     assert opened["removed"] > 0
-    assert answer["named again at random"]["wrong"] < 50, "the window is short"
+    again = answer["named again at random"]
+    assert (again["tries"], again["wrong"]) == (1000, 0)
+    assert answer["queue named again at random"]["wrong"] < 50, "the window is short"
     assert answer["undisturbed"] == {"tries": 300, "removed": 300, "wrong": 0}
     assert 0 < answer["window"] < 0.01, "seconds between the last comparison and the end of the removal"
 
@@ -154,22 +157,84 @@ def test_a_queue_is_never_leased_while_its_name_is_removed(make: Maker) -> None:
     assert not is_there(ref)
 
 
-def test_a_name_given_away_in_the_last_moment_is_owned_up_to(make: Maker) -> None:
-    """The one window that no system call closes: what happened there is said."""
-    ref, identity = make(Family.POSIX, Kind.SEGMENT)
+@pytest.mark.parametrize("kind", [Kind.SEGMENT, Kind.SEMAPHORE])
+def test_a_name_given_away_in_the_last_moment_is_given_back(kind: Kind, make: Maker) -> None:
+    ref, identity = make(Family.POSIX, kind)
+    mine, others = _file(ref) + ".mine", []
 
     def steal(step: str) -> None:
         if step == "compared":
-            os.rename(_file(ref), _file(ref) + ".aside")
-            open(_file(ref), "x").close()
+            os.rename(_file(ref), mine)
+            with open(_file(ref), "x") as file:
+                others.append(os.fstat(file.fileno()).st_ino)
 
     try:
         attempt = remove_exact(ref, identity, checkpoint=steal)
-        assert not attempt.removed
-        assert attempt.why.startswith("somebody gave its name to another object in this very moment")
-        assert attempt.window > 0
+        assert attempt == Attempt(
+            removed=False, why="another object has its name or id by now; that one was left alone", gone=True
+        )
+        assert [os.stat(_file(ref)).st_ino] == others
+        assert os.stat(mine).st_ino == identity.st_ino
     finally:
-        os.unlink(_file(ref) + ".aside")
+        os.unlink(mine)
+
+
+def test_when_the_name_is_taken_meanwhile_nothing_is_lost_and_it_is_said_where_it_is(make: Maker) -> None:
+    """Three objects fight for a name within microseconds: the one that was caught cannot have it back."""
+    ref, identity = make(Family.POSIX, Kind.SEGMENT)
+
+    class Stop(Exception):
+        pass
+
+    def take_it(step: str) -> None:
+        if step == "aside":
+            open(_file(ref), "x").close()
+            raise Stop
+
+    with pytest.raises(Stop):
+        remove_exact(ref, identity, checkpoint=take_it)
+    (left,) = [path for path in Path("/dev/shm").iterdir() if path.name.startswith(f"{(ref.name or '')[1:]}~")]
+    try:
+        assert left.stat().st_ino == identity.st_ino
+        os.unlink(_file(ref))
+        assert put_back_all() == [_file(ref)]
+        assert os.stat(_file(ref)).st_ino == identity.st_ino
+    finally:
+        left.unlink(missing_ok=True)
+
+
+def test_who_is_told_to_stop_in_the_middle_gives_the_name_back(make: Maker) -> None:
+    ref, identity = make(Family.POSIX, Kind.SEGMENT)
+
+    def interrupt(step: str) -> None:
+        if step == "aside":
+            assert not is_there(ref)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        remove_exact(ref, identity, checkpoint=interrupt)
+    assert is_there(ref)
+    assert remove_exact(ref, identity).removed
+
+
+def test_a_file_elsewhere_that_lost_its_name_in_the_last_moment_is_owned_up_to(tmp_path: Path) -> None:
+    """Outside of /dev/shm names are not moved: what happened in that window is said."""
+    path = tmp_path / "file"
+    path.touch()
+    found = path.stat()
+    ref = ObjectRef(Family.FILE, Kind.SEGMENT, name=str(path))
+
+    def steal(step: str) -> None:
+        if step == "compared":
+            path.rename(tmp_path / "aside")
+            path.touch()
+
+    identity = Identity(Family.FILE, Kind.SEGMENT, st_dev=found.st_dev, st_ino=found.st_ino)
+    attempt = remove_exact(ref, identity, holders=lambda _: NOBODY, checkpoint=steal)
+    if attempt.removed:
+        pytest.skip("no leases on this file system")
+    assert attempt.why.startswith("somebody gave its name to another object in this very moment")
+    assert attempt.window > 0
 
 
 @pytest.mark.parametrize("kind", [Kind.QUEUE, Kind.SEGMENT, Kind.SEMAPHORE])
