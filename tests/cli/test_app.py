@@ -86,9 +86,12 @@ def test_wrong_usage_says_what_and_where_to_read(
 def _imported(arguments: list[str], home: Path, environment: dict[str, str] | None = None) -> set[str]:
     """Names of all modules that one command line loads."""
     script = (
-        "import sys, json, atexit, os\n"
-        "fd = os.dup(2)\n"
-        "atexit.register(lambda: os.write(fd, json.dumps(sorted(n for n, m in sys.modules.items() if m)).encode()))\n"
+        "import sys, json, os\n"
+        "fd, leave = os.dup(2), os._exit\n"
+        "def tell(code):\n"
+        "    os.write(fd, json.dumps(sorted(n for n, m in sys.modules.items() if m)).encode())\n"
+        "    leave(code)\n"
+        "os._exit = tell\n"
         f"sys.argv = {['orchestra', *arguments]!r}\n"
         "from orchestra.__main__ import main\n"
         "main()\n"
