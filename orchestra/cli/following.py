@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestra.cli.exits import closed_output, has_reader
+from orchestra.cli.exits import closed_output, has_reader, tell
 from orchestra.errors import NotFound
 from orchestra.kernel.changes import Changes
 from orchestra.logs.follow import Follower
@@ -81,6 +81,9 @@ class _Watch:
         """Pass on all there is; return whether the run's last event is in it."""
         while True:
             lines = self._follower.read()
+            if missed := self._follower.missed:
+                self._follower.missed = 0
+                tell(words_of_dropped(missed))
             if lines:
                 self._show(lines)
                 if _LAST_EVENT in lines and any(map(self._is_last, split(lines))):
@@ -106,6 +109,12 @@ class _Watch:
     def _is_last(self, line: bytes) -> bool:
         record = record_of(line) if _LAST_EVENT in line else None
         return record is not None and record.get("event") == "run.ended" and record.get("run") == self._run
+
+
+def words_of_dropped(files: int) -> str:
+    """Return what to say when the rotation was faster than the reader."""
+    what = "a file of the log was" if files == 1 else f"{files} files of the log were"
+    return f"lines are missing here: {what} dropped before being read\nhelp: Raise `keep` of `log: {{rotate: …}}`."
 
 
 def _tell_when_free(lock: Path) -> int:

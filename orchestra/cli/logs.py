@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -44,7 +46,7 @@ TargetsArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[TARGET]…",
-        help="INSTANCE, or INSTANCE.NAME[.REPLICA], or NAME: processes and objects.",
+        help="INSTANCE, or INSTANCE.NAME[.REPLICA], or NAME, or INSTANCE NAME: processes and objects.",
         show_default=False,
         autocompletion=complete.targets,
     ),
@@ -126,9 +128,18 @@ def _wanted(
 ) -> Filter:  # fmt: skip
     if stream not in (None, "stdout", "stderr"):
         raise UsageError(f"`{stream}` is no stream", hint="stdout or stderr.")
+    begin, end = parse_when(since) if since else "", parse_when(until) if until else ""
+    if end and begin >= end:
+        raise UsageError(
+            f"--until {until} is not after --since {since}: there is nothing between them",
+            hint="How long ago, both of them: --since 10m --until 5m are five minutes.",
+        )
+    for pattern in event or ():
+        if not any(fnmatchcase(known, pattern) for known in EVENTS):
+            raise _unknown_event(pattern)
     return Filter(
-        since=parse_when(since) if since else "",
-        until=parse_when(until) if until else "",
+        since=begin,
+        until=end,
         level=parse_level(level) if level else "",
         grep=parse_grep(grep) if grep else None,
         events=tuple(event or ()),
@@ -136,17 +147,32 @@ def _wanted(
     )
 
 
+def _unknown_event(pattern: str) -> UsageError:
+    near = get_close_matches(pattern, EVENTS, 3, 0.5)
+    meant = f"Did you mean {' or '.join(f'`{name}`' for name in near)}? " if near else ""
+    return UsageError(
+        f"there is no event `{pattern}`", hint=f"{meant}`--event '*'` shows all of a run; the reference lists them."
+    )
+
+
 def _choose(state: State, words: list[str], name: str | None, file: str | None) -> tuple[Instance, list[Target]]:
-    """Return the instance that all words are about, and what to show of it: [] is everything."""
+    """Return the instance that all words are about, and what to show of it: [] is everything.
+
+    An instance (or a file) that comes first says whose the names after it are: `pipeline worker`.
+    """
+    if name is not None and name.isdigit() and name not in state.instances:
+        raise NotFound(f"there is no instance `{name}`", hint=f"-n names one. The last {name} lines: --tail {name}.")
     if not words:
         return state.choose(None, name=name, file=file), []
-    found = [_resolve(state, word, name, file) for word in words]
+    found = [_resolve(state, words[0], name, file)]
+    if found[0][1] is None and len(words) > 1:
+        name, file = found[0][0].row.instance, None
+    found += [_resolve(state, word, name, file) for word in words[1:]]
     instances = {instance.row.instance: instance for instance, _ in found}
     if len(instances) > 1:
         names = " and ".join(sorted(instances))
         raise UsageError(f"the targets belong to several instances: {names}", hint="Show one log at a time.")
-    members = [member for _, member in found]
-    return found[0][0], [] if None in members else [member for member in members if member is not None]
+    return found[0][0], [member for _, member in found if member is not None]
 
 
 def _resolve(state: State, word: str, name: str | None, file: str | None) -> tuple[Instance, Target | None]:
@@ -197,6 +223,10 @@ def _show(log: Snapshot, wanted: Filter, tail: int | None, show: Show) -> bool:
     for lines in read(log, wanted, tail=tail):
         found = True
         show(lines)
+    if log.dropped:
+        from orchestra.cli.following import words_of_dropped
+
+        tell(words_of_dropped(log.dropped))
     return found
 
 

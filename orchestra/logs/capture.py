@@ -21,7 +21,7 @@ So joining messages, with a newline after each that is neither continued nor unt
 A line that is a JSON object from its first byte gives its parts instead: `message` from message, msg or event (the
 first that is a string; else the raw line), `level` if it is a known word, `data` = its `data` if that is all that is
 left, else all other keys. Text that json would not give back (duplicate keys, NaN, lone surrogates, numbers beyond a
-double) is not such a line: it stays as it was written.
+double), and what is nested deeper than others can read, is not such a line: it stays as it was written.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-
 from typing import Any, Final
 
 LINE_LIMIT: Final = 64 * 1024  # bytes of one line in one record
+NESTING: Final = 100  # levels of arrays and objects in a line: any reader can take so many, its own stack included
 
 _ESCAPED: Final = frozenset(range(0x20)) - {0x0A} | {0x22, 0x5C}  # RFC 8259 section 7; newlines become records
 _PLAIN: Final = bytes(sorted(set(range(256)) - _ESCAPED))
@@ -240,6 +241,17 @@ def _no_constant(name: str) -> Any:
 _LOAD: Final = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constant).raw_decode
 
 
+def _is_deep(found: Any) -> bool:
+    """Whether there are more levels than NESTING."""
+    level = [found]
+    for _ in range(NESTING):
+        parts = [part for whole in level for part in (whole.values() if isinstance(whole, dict) else whole)]
+        level = [part for part in parts if isinstance(part, dict | list)]
+        if not level:
+            return False
+    return True
+
+
 def _dumper() -> Callable[[Any], str]:
     """Return what writes parsed JSON as JSON again. JSONEncoder.encode makes its C encoder anew for each value."""
     if c_make_encoder is None:  # an interpreter without the C module
@@ -259,6 +271,8 @@ def _json_parts(line: bytes) -> tuple[str, str, str]:
     found, end = _LOAD(text)
     if end < len(text) and text[end:].strip(" \t\r"):
         raise ValueError("something follows the object")
+    if text.count("{") + text.count("[") > NESTING and _is_deep(found):
+        raise ValueError("nested too deeply")
     message = text
     for key in _MESSAGE_KEYS:
         if isinstance(found.get(key), str):

@@ -69,10 +69,11 @@ class Snapshot:
     `numbers` are those of the rotated files, `last` is the newest of all; it may still grow beyond its `size`.
     """
 
-    __slots__ = ("last", "numbers", "path")
+    __slots__ = ("dropped", "last", "numbers", "path")
 
     def __init__(self, path: StrPath, numbers: tuple[int, ...], last: Segment | None) -> None:
         self.path, self.numbers, self.last = path, numbers, last
+        self.dropped = 0  # how many of them were gone when they should have been read
 
     def __len__(self) -> int:
         return len(self.numbers) + (self.last is not None)
@@ -80,7 +81,9 @@ class Snapshot:
     def open(self, index: int) -> Segment | None:
         """Open one of them, to be closed by the caller; None for one that was dropped meanwhile. Raises OSError."""
         if index < len(self.numbers):
-            return _open(rotated_path(self.path, self.numbers[index]), self.numbers[index])
+            found = _open(rotated_path(self.path, self.numbers[index]), self.numbers[index])
+            self.dropped += found is None
+            return found
         assert self.last is not None
         return self.last._replace(fd=os.dup(self.last.fd))
 

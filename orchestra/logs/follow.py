@@ -21,8 +21,10 @@ class Follower:
         self.path = os.fspath(path)
         self._segment: Segment | None = None
         self._offset = 0  # of the first byte in it that `read` has not returned
+        self._before: Segment | None = None  # the one that was left, as long as its writer may still be there
+        self._before_offset = 0
         self.files = 0  # how many it has come to: changes when `file` does
-        self._next: Segment | None = None  # nothing is appended to `_segment` any more once this is known
+        self.missed = 0  # how many were dropped by the rotation before they could be read
 
     @classmethod
     def after(cls, path: StrPath, log: Snapshot) -> Follower:
@@ -40,19 +42,34 @@ class Follower:
             self._segment = _oldest(self.path)
             self.files += self._segment is not None
         while self._segment is not None:
-            if lines := self._lines(self._segment.fd, limit):
-                return lines
-            if self._next is None:
-                if self._is_newest(self._segment):
-                    break
-                self._next = open_next(self.path, self._segment)
-                if self._next is None:
-                    break
-                continue  # what was appended before the rotation
-            self._segment.close()
-            self._segment, self._next, self._offset = self._next, None, 0
-            self.files += 1
+            if self._before is not None:
+                # A file that was made by others (`create` of logrotate) is empty until the writer comes to it, and
+                # what it writes until then is in the one before. So look at this one first.
+                begun = os.fstat(self._segment.fd).st_size > 0
+                lines, self._before_offset = _lines(self._before.fd, limit, self._before_offset)
+                if lines:
+                    return lines
+                if begun:
+                    self._before.close()
+                    self._before = None
+            if self._before is None:
+                lines, self._offset = _lines(self._segment.fd, limit, self._offset)
+                if lines:
+                    return lines
+            following = None if self._is_newest(self._segment) else open_next(self.path, self._segment)
+            if following is None:
+                break
+            self._go_on(self._segment, following)
         return b""
+
+    def _go_on(self, last: Segment, following: Segment) -> None:
+        self.missed += max(0, following.number - last.number - 1)
+        self.files += 1
+        if self._before is None:
+            self._before, self._before_offset = last, self._offset
+        else:  # nobody has come to it
+            last.close()
+        self._segment, self._offset = following, 0
 
     @property
     def file(self) -> int | None:
@@ -61,10 +78,10 @@ class Follower:
 
     def close(self) -> None:
         """Close what is open."""
-        for segment in (self._segment, self._next):
+        for segment in (self._segment, self._before):
             if segment is not None:
                 segment.close()
-        self._segment = self._next = None
+        self._segment = self._before = None
 
     def __enter__(self) -> Self:
         return self
@@ -72,22 +89,26 @@ class Follower:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _lines(self, fd: int, limit: int) -> bytes:
-        block = os.pread(fd, limit, self._offset)
-        end = block.rfind(b"\n") + 1
-        while not end and len(block) == limit:  # one line longer than the limit
-            limit *= 2
-            block = os.pread(fd, limit, self._offset)
-            end = block.rfind(b"\n") + 1
-        self._offset += end
-        return block[:end]
-
     def _is_newest(self, segment: Segment) -> bool:
         try:
             info = os.stat(self.path)
         except FileNotFoundError:
             return False
         return (info.st_dev, info.st_ino) == (segment.device, segment.inode)
+
+
+def _lines(fd: int, limit: int, offset: int) -> tuple[bytes, int]:
+    """Return whole lines of a file from an offset on, about `limit` bytes of them, and the offset behind them."""
+    block = os.pread(fd, limit, offset)
+    if not block and offset > os.fstat(fd).st_size:  # cut off (`copytruncate` of logrotate): it begins anew
+        offset = 0
+        block = os.pread(fd, limit, offset)
+    end = block.rfind(b"\n") + 1
+    while not end and len(block) == limit:  # one line longer than the limit
+        limit *= 2
+        block = os.pread(fd, limit, offset)
+        end = block.rfind(b"\n") + 1
+    return block[:end], offset + end
 
 
 def end_of_lines(fd: int, size: int) -> int:

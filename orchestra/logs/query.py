@@ -277,6 +277,8 @@ def _backward(log: Snapshot) -> Iterator[bytes]:
             while end > 0:
                 start = max(0, end - size)
                 block = os.pread(segment.fd, end - start, start)
+                if not block:
+                    break  # somebody has cut the file off since
                 # Whole lines begin after the first newline; at the beginning of the file, with its first byte.
                 begin = block.find(b"\n") + 1 if start else 0
                 if begin == len(block):

@@ -30,7 +30,7 @@ def parse_when(text: str, now: float | None = None) -> str:
     otherwise (`2026-01-02`, `14:30`, `2026-01-02T14:30:05Z`). Raises UsageError.
     """
     present = time.time() if now is None else now
-    text = text.strip()
+    given, text = text, text.strip()
     try:
         if re.fullmatch(r"\d+(\.\d+)?", text):
             return _stamp(present - float(text))
@@ -42,7 +42,7 @@ def parse_when(text: str, now: float | None = None) -> str:
         return _stamp(datetime.fromisoformat(text.upper()).timestamp())
     except (ValueError, OverflowError, OSError) as err:
         raise UsageError(
-            f"{text!r} is not a time",
+            f"{given!r} is not a time",
             hint="Say how long ago (30s, 5m, 1h30m) or when (14:30, 2026-01-02, 2026-01-02T14:30:05Z).",
         ) from err
 

@@ -119,6 +119,23 @@ def test_lines_as_they_come_across_rotations_until_the_run_says_that_it_ended(ru
     assert (run.ended[0].told, run.ended[0].code) == (True, 0)
 
 
+def test_lines_that_the_rotation_dropped_are_said_to_be_missing(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run.write(line("one"))
+    with run.followed():
+        run.wait("one")
+        log = run.log.with_name("new")  # all of it at one moment: what is not in its place yet is not read
+        log.write_bytes(line("three"))
+        for number in (7, 8):
+            os.link(run.log if number == 7 else log, rotated_path(run.log, number))
+        os.unlink(run.log)
+        os.unlink(rotated_path(run.log, 7))
+        run.write(ENDED)
+    assert run.texts() == ["one", "three", "run.ended"]
+    assert (
+        "lines are missing here: 6 files of the log were dropped before being read\nhelp: " in capsys.readouterr().err
+    )
+
+
 def test_an_end_that_a_child_or_another_run_speaks_of_is_none(run: Run) -> None:
     child = CHILD.feed(b'{"msg":"m","event":"run.ended","run":"r1"}\n', "2026-01-02T03:04:05.000006Z")
     other = event_record("run.ended", run="r0", state="down", exit_code=0)

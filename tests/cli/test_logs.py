@@ -58,10 +58,35 @@ def test_logs_of_a_run(home: Path, tmp_path: Path) -> None:
     assert "no run of an instance had the object `sysv-queue:0x7fffabcd`" in answer.err
 
 
+def test_an_instance_first_says_whose_the_names_after_it_are(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "orchestra.yaml").write_text(
+        "version: 1\nname: demo\nprocesses: {a: {command: [echo, here]}, b: {command: [echo, there]}}\n"
+    )
+    for name in ("demo", "other"):
+        assert orchestra("up", "-n", name, home=home, cwd=tmp_path).code == 0
+
+    def shown(*words: str) -> str:
+        answer = orchestra("logs", *words, "--stream", "stdout", "--format", "json", home=home, cwd=tmp_path)
+        assert answer.code == 0, answer
+        return answer.out
+
+    for words in (("other", "a"), ("other", "other.a"), ("-n", "other", "a")):
+        assert shown(*words) == shown("other.a"), words
+    assert shown("./orchestra.yaml", "b") == shown("demo", "b") == shown("demo.b") != ""
+    assert shown("other", "a", "b") == shown("other")
+    for wrong, code, problem in (
+        (("other", "c"), 4, "instance other has no process or object `c`"),
+        (("other", "demo.a"), 2, "other"),
+        (("-n", "5"), 4, "--tail 5"),
+    ):
+        answer = orchestra("logs", *wrong, home=home, cwd=tmp_path)
+        assert (answer.code, answer.out, problem in answer.err) == (code, "", True), answer
+
+
 def test_a_question_that_no_line_answers_is_answered_in_words(home: Path, tmp_path: Path) -> None:
     (tmp_path / "orchestra.yaml").write_text("version: 1\nname: demo\nprocesses: {a: {command: [echo, here]}}\n")
     assert orchestra("up", home=home, cwd=tmp_path).code == 0
-    for words in (["demo.a.7"], ["--event", "no.such"], ["--grep", "nowhere", "--format", "json"]):
+    for words in (["demo.a.7"], ["--event", "object.*"], ["--grep", "nowhere", "--format", "json"]):
         answer = orchestra("logs", *words, home=home, cwd=tmp_path)
         assert (answer.code, answer.out, "no such line" in answer.err) == (0, "", True), answer
     assert orchestra("logs", "demo.a", home=home, cwd=tmp_path).err == ""
@@ -156,6 +181,9 @@ def test_mistakes_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
         (["--level", "loud"], "'loud' is not a level"),
         (["--stream", "out"], "`out` is no stream"),
         (["--grep", "("], "'(' is not a regular expression"),
+        (["--event", "process.exit"], "there is no event `process.exit`\nhelp: Did you mean `process.exited`"),
+        (["--since", "5m", "--until", "10m"], "--until 10m is not after --since 5m"),
+        (["--since", "25:00"], "'25:00' is not a time"),
     ):
         answer = inside(capsys, "logs", *words)
         assert (answer.code, answer.out) == (2, "")

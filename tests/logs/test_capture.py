@@ -108,6 +108,18 @@ def test_utf8_split_over_two_reads_is_not_invalid() -> None:
     assert captured([first, second])[0] == captured(["x→y\n".encode()])[0]
 
 
+@pytest.mark.parametrize("opened", [("[", "]"), ('{"d":', "}")])
+def test_what_is_nested_deeper_than_readers_can_follow_is_text(opened: tuple[str, str]) -> None:
+    def line(levels: int) -> str:
+        return '{"message":"m","d":' + opened[0] * levels + ("" if opened[0] == "[" else "0") + opened[1] * levels + "}"
+
+    *texts, last = messages(*[f"{line(levels)}\n".encode() for levels in (capture.NESTING, 900, 9_000, 50)])
+    assert texts == [line(levels) for levels in (capture.NESTING, 900, 9_000)]
+    assert last == "m"
+    wide = '{"message":"m","d":[' + "[],{}," * 200 + "0]}"
+    assert messages(f"{wide}\n".encode()) == ["m"]
+
+
 class TestLongLines:
     def test_the_limit_itself_is_one_record(self) -> None:
         (record,) = captured([b"x" * LINE_LIMIT + b"\n"])

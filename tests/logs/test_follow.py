@@ -97,6 +97,45 @@ def test_a_file_that_somebody_moved_away_is_read_to_its_end(path: Path, follower
     assert [follower.read() for _ in range(3)] == [b"two\n", b"three\n", b""]
 
 
+def test_files_that_were_dropped_unread_are_counted(path: Path, follower: Follower) -> None:
+    append(path, b"one\n")
+    assert follower.read() == b"one\n"
+    for text in (b"two\n", b"three\n", b"four\n", b"five\n"):
+        rotate(path)
+        append(path, text)
+    assert (follower.read(), follower.missed) == (b"two\n", 0)
+    for number in (1, 2, 3):
+        os.unlink(rotated_path(path, number))
+    assert [follower.read() for _ in range(3)] == [b"four\n", b"five\n", b""]
+    assert follower.missed == 1, "the file of `three`"
+
+
+def test_a_file_that_others_made_waits_for_its_writer(path: Path, follower: Follower) -> None:
+    """`create` of logrotate: until the writer has heard of it, it goes on in the file that was moved away."""
+    append(path, b"one\n")
+    assert follower.read() == b"one\n"
+    for name in ("moved", "moved again"):
+        elsewhere = path.with_name("moved")
+        os.rename(path, path.with_name(name))
+        path.touch()
+        assert follower.read() == b""
+        append(elsewhere, b"late\n")
+        assert follower.read() == b"late\n"
+    append(elsewhere, b"last\n")
+    append(path, b"two\n")
+    assert [follower.read() for _ in range(3)] == [b"last\n", b"two\n", b""]
+
+
+def test_a_file_that_was_cut_off_is_read_from_its_beginning(path: Path, follower: Follower) -> None:
+    """`copytruncate` of logrotate."""
+    append(path, b"one\ntwo\n")
+    assert follower.read() == b"one\ntwo\n"
+    os.truncate(path, 0)
+    assert follower.read() == b""
+    append(path, b"three\n")
+    assert [follower.read(), follower.read()] == [b"three\n", b""]
+
+
 def test_after_a_snapshot_comes_what_was_not_whole_then(path: Path) -> None:
     append(path, b"one\ntwo\nthr")
     with open_snapshot(path) as log:

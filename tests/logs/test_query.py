@@ -314,3 +314,26 @@ def test_levels_and_patterns() -> None:
     assert parse_grep("a.c").search("xabc")
     with pytest.raises(UsageError, match="regular expression"):
         parse_grep("(")
+
+
+def test_a_log_that_was_cut_off_meanwhile_has_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(numbered(5000))
+    with open_log(path) as log:
+        backwards = query._backward(log)
+        assert next(backwards)
+        os.truncate(path, 0)
+        assert list(backwards) == []
+        assert list(read(log)) == list(read(log, tail=3)) == []
+
+
+def test_files_that_the_rotation_dropped_before_they_were_read_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    for number in (1, 2, 3):
+        Path(rotated_path(path, number)).write_bytes(numbered(1))
+    path.write_bytes(numbered(1))
+    with open_log(path) as log:
+        blocks = read(log)
+        next(blocks)
+        os.unlink(rotated_path(path, 2))
+        assert (len(list(blocks)), log.dropped) == (2, 1)
