@@ -1,6 +1,7 @@
-"""The rows of the ledger as named tuples. No SQL and no kernel here: every layer may read these."""
+"""The rows of the ledger as named tuples. No SQL and no kernel here: every layer may read these.
 
-from __future__ import annotations
+Annotations are evaluated, as in `kinds`, which says why.
+"""
 
 from collections.abc import Mapping
 from enum import StrEnum
