@@ -7,6 +7,7 @@ is signalled through a pidfd that was checked after it was opened; we and our ow
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -15,6 +16,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from orchestra.kernel.host import boot_id
@@ -61,6 +63,7 @@ def finish(ledger: Ledger, run: RunRow, *, leak: bool = False, say: teardown.Say
     result = _tear_down(ledger, run, leak=leak or run.leak, say=tell)
     if result.finished and not stuck:
         boxes.release(ledger, run)
+        _remove_sockets(run)
         ledger.update_run(run.run, finished=True)
     return Finished(ended, stuck, result)
 
@@ -78,6 +81,15 @@ def _tear_down(ledger: Ledger, run: RunRow, *, leak: bool, say: teardown.Say) ->
             return teardown.apply_on_down(own, run.run, failed=failed, leak=leak, say=say)
 
     return boxes.within(run, inside)
+
+
+def _remove_sockets(run: RunRow) -> None:
+    """Remove the files of sockets that nobody listens to any more: the control socket, and those for notifying."""
+    folder = Path(run.log).parent
+    for path in [*([Path(run.socket)] if run.socket else []), *folder.glob("notify.*")]:
+        with contextlib.suppress(OSError):
+            if path.is_socket():
+                path.unlink()
 
 
 def _append_to(log: str) -> teardown.Say:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -129,3 +130,17 @@ def test_a_run_that_had_ended_keeps_its_word(scene: Scene) -> None:
     found = scene.ledger.run(RUN)
     assert found is not None
     assert (found.state, found.exit_code, found.ended_at, found.finished) == ("down", 0, 5.0, True)
+
+
+def test_sockets_that_nobody_listens_to_are_removed(scene: Scene, tmp_path: Path) -> None:
+    control = tmp_path / "run" / "t.sock"
+    control.parent.mkdir()
+    stale = [control, tmp_path / "notify.web.1.abc"]
+    for path in stale:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
+            made.bind(os.fspath(path))
+    (tmp_path / "notify.txt").write_text("no socket")
+    scene.run = scene.run._replace(socket=os.fspath(control))
+    assert scene.finish().complete
+    assert not any(path.exists() for path in stale)
+    assert (tmp_path / "notify.txt").exists()
