@@ -21,6 +21,7 @@ from orchestra.supervisor.reactor import Reactor
 from orchestra.supervisor.states import End, Who
 
 _SHOWN = 200  # characters of what a probe said last
+_CHUNK = 1 << 16  # bytes of one read: what a pipe holds
 
 Done = Callable[[str], None]
 
@@ -52,7 +53,8 @@ Start = Callable[[Order, int, int], int]  # (order, stdout, stderr) -> pid; rais
 class _Running:
     order: Order
     done: Done | None  # None: nobody wants to know any more
-    said: int = -1  # a memory file with what a quiet one wrote
+    pipe: int = -1  # what a quiet one writes comes here
+    said: bytes = b""  # the end of it
     verdict: str | None = None  # known once its leader was reaped
     late: str = ""  # it took too long: these words
 
@@ -72,8 +74,7 @@ class Errands:
         try:
             pid = self._launch(errand, running)
         except (LaunchFailed, OSError) as err:
-            if running.said >= 0:
-                os.close(running.said)
+            self._hang_up(running)
             done(f"could not be started: {err.problem if isinstance(err, LaunchFailed) else err.strerror}")
             return None
         self._kin.add(errand, pid)
@@ -85,8 +86,14 @@ class Errands:
     def _launch(self, errand: Errand, running: _Running) -> int:
         order = running.order
         if order.quiet:
-            running.said = os.memfd_create("orchestra-probe", os.MFD_CLOEXEC)
-            return self._start(order, running.said, running.said)
+            running.pipe, write = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(running.pipe, False)
+            try:
+                pid = self._start(order, write, write)
+            finally:
+                os.close(write)
+            self._reactor.watch(running.pipe, lambda: self._listen(running))
+            return pid
         with self._outputs.pipes(order.who, errand) as (stdout, stderr):
             pid = self._start(order, stdout, stderr)
             self._outputs.started(errand, pid)
@@ -143,6 +150,8 @@ class Errands:
         self._reactor.cancel(errand)
         verdict = running.verdict or ""
         if running.order.quiet:
+            self._listen(running)
+            self._hang_up(running)
             said = _last_line(running.said)
             verdict += f": {said}" if verdict and said else ""
         else:
@@ -150,13 +159,24 @@ class Errands:
         if running.done is not None:
             running.done(verdict)
 
+    def _listen(self, running: _Running) -> None:
+        """Keep the end of what waits on the pipe of a quiet one: however much it writes, it costs no memory."""
+        try:
+            chunk = os.read(running.pipe, _CHUNK) if running.pipe >= 0 else b""
+        except BlockingIOError:
+            return
+        if chunk:
+            running.said = (running.said + chunk)[-4 * _SHOWN :]
+        else:
+            self._hang_up(running)
 
-def _last_line(fd: int) -> str:
-    """Return what was written last, and close the file."""
-    try:
-        size = os.fstat(fd).st_size
-        tail = os.pread(fd, 4 * _SHOWN, max(0, size - 4 * _SHOWN))
-    finally:
-        os.close(fd)
-    lines = tail.decode("utf-8", "replace").strip().splitlines()
+    def _hang_up(self, running: _Running) -> None:
+        if running.pipe >= 0:
+            self._reactor.forget(running.pipe)
+            os.close(running.pipe)
+            running.pipe = -1
+
+
+def _last_line(said: bytes) -> str:
+    lines = said.replace(b"\0", b"").decode("utf-8", "replace").strip().splitlines()
     return lines[-1].strip()[:_SHOWN] if lines else ""

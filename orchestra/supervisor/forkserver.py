@@ -250,6 +250,19 @@ def resolve(module: str, name: str) -> Any:
     return found
 
 
+def lazy_kind(function: Any) -> str:
+    """Return what a function is whose call runs none of its body, in words, or ""."""
+    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    return next((kind for flag, kind in _LAZY.items() if flags & flag), "")
+
+
+_LAZY = {
+    0x20: "a generator function",
+    0x80: "an async function",
+    0x200: "an async generator function",
+}  # CO_ of inspect
+
+
 def prepare(line: Line, order: dict[str, Any]) -> None:
     """Import the module and say what came of it; does not return when there is nothing to call."""
     module = order["module"]
@@ -259,8 +272,13 @@ def prepare(line: Line, order: dict[str, Any]) -> None:
         _report_import(line, order, err)
     for name in order["names"]:
         try:
-            if not callable(resolve(module, name)):
+            function = resolve(module, name)
+            if not callable(function):
                 _fail(line, "function", f"{module}:{name} is not a function")
+            kind = lazy_kind(function)
+            if kind:
+                hint = f"Name a function that runs it{', with asyncio.run() for one' if 'async' in kind else ''}."
+                _fail(line, "function", f"{module}:{name} is {kind}: calling it runs nothing", hint=hint)
         except AttributeError:
             _fail(line, "function", f"{module} has no function {name}", hint=_nearest(module, name))
     deadline = time.monotonic() + SETTLE

@@ -18,7 +18,8 @@ from orchestra.statedir import new_token
 
 _PATH_MAX = 100  # bytes; sun_path has 108, some senders' buffers have less
 _LONGEST = 64 * 1024  # bytes of one datagram that are read
-_AT_ONCE = 64  # datagrams of one look: the others come with the next
+SOME = 64  # datagrams of one look: the others come with the next,
+ALL = 4096  # if there is one; the kernel queues fewer (net.unix.max_dgram_qlen), but somebody may go on sending
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
@@ -49,9 +50,9 @@ class NotifySocket:
         """Return the descriptor, for epoll."""
         return self._socket.fileno()
 
-    def receive(self) -> Iterator[dict[str, str]]:
+    def receive(self, at_most: int = SOME) -> Iterator[dict[str, str]]:
         """Yield the assignments of each datagram that waits, of those that may send. Never blocks."""
-        for _ in range(_AT_ONCE):
+        for _ in range(at_most):
             try:
                 # room for the credentials alone: descriptors that somebody sends along are closed by the kernel
                 data, ancillary, _, _ = self._socket.recvmsg(_LONGEST, socket.CMSG_SPACE(_CREDENTIALS.size))

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,13 +20,14 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestra.runplan import ProcessPlan, Ready
-from orchestra.supervisor import diagnose
+from orchestra.supervisor import diagnose, notify
 from orchestra.supervisor import events as on
 from orchestra.supervisor.conditions import Alarms, Things, look_at
 from orchestra.supervisor.errands import Errand, Errands, Order
 from orchestra.supervisor.knock import Knock
 from orchestra.supervisor.notify import NotifySocket
 from orchestra.supervisor.output import Outputs, Tap
+from orchestra.supervisor.pattern import Pattern, TookTooLong
 from orchestra.supervisor.reactor import Reactor
 from orchestra.supervisor.schedule import Schedule
 from orchestra.supervisor.states import Who
@@ -145,7 +145,7 @@ class Readiness:
         if ward is None:
             return
         if ward.socket is not None:
-            self._notified(ward)
+            self._notified(ward, last=True)
         if ward.is_watched and ward.way is not None:
             ward.way.look()
 
@@ -200,7 +200,7 @@ class Readiness:
             case "fd":
                 return _Descriptor(self._reactor, ward.who, ready.fd, gear, yes, partial(self._never, ward))
             case "log":
-                return _Line(self._outputs, ward.who, ready.pattern, gear, yes)
+                return _Line(self._outputs, ward.who, ready.pattern, gear, yes, partial(self._never, ward))
             case "exec":
                 return _Probe(self._reactor, self._errands, ward, ready, yes)
             case "exists":
@@ -226,9 +226,9 @@ class Readiness:
             self._unwatch(ward)
             self._tell(on.NotReady(ward.who, reason))
 
-    def _notified(self, ward: _Ward) -> None:
-        petted = False
-        for said in ward.socket.receive() if ward.socket is not None else ():
+    def _notified(self, ward: _Ward, *, last: bool = False) -> None:
+        petted, at_most = False, notify.ALL if last else notify.SOME
+        for said in ward.socket.receive(at_most) if ward.socket is not None else ():
             petted = petted or said.get("WATCHDOG") == "1"
             status = said.get("STATUS", ward.status)
             if status != ward.status:
@@ -282,7 +282,7 @@ class _Descriptor:
     def look(self) -> None:
         """See Way."""
         try:
-            chunk = os.read(self._fd, 4096) if self._fd >= 0 else None
+            chunk = os.read(self._fd, _LINE_MAX) if self._fd >= 0 else None
         except BlockingIOError:
             return
         if chunk is None:
@@ -311,9 +311,11 @@ class _Descriptor:
 class _Line:
     """A line of its output in which a pattern is found."""
 
-    def __init__(self, outputs: Outputs, who: Who, pattern: str, gear: Gear, yes: Callable[[], None]) -> None:
-        self._outputs, self._who, self._yes = outputs, who, yes
-        self._pattern = re.compile(pattern)
+    def __init__(
+        self, outputs: Outputs, who: Who, pattern: str, gear: Gear, yes: Callable[[], None], no: Callable[[str], None]
+    ) -> None:
+        self._outputs, self._who, self._yes, self._no = outputs, who, yes, no
+        self._pattern = Pattern(pattern)
         self._rest: dict[str, bytes] = {}
         self._is_over = False
         gear.tap = self._written
@@ -324,8 +326,7 @@ class _Line:
     def look(self) -> None:
         """See Way."""
         self._outputs.drain(self._who)
-        for rest in list(self._rest.values()):  # a last line without a newline is a line
-            self._try(rest)
+        self._try([rest for rest in self._rest.values() if rest])  # a last line without a newline is a line
 
     def stop(self) -> None:
         """See Way."""
@@ -339,11 +340,17 @@ class _Line:
     def _written(self, stream: str, chunk: bytes) -> None:
         *lines, rest = (self._rest.get(stream, b"") + chunk).split(b"\n")
         self._rest[stream] = rest[-_LINE_MAX:]
-        for line in lines:
-            self._try(line)
+        self._try(lines)
 
-    def _try(self, line: bytes) -> None:
-        if not self._is_over and self._pattern.search(line.removesuffix(b"\r").decode("utf-8", "replace")):
+    def _try(self, lines: Iterable[bytes]) -> None:
+        if self._is_over:
+            return
+        try:
+            found = self._pattern.is_in(line.removesuffix(b"\r").decode("utf-8", "replace") for line in lines)
+        except TookTooLong:
+            self._no("wrote a line in which to look for its `ready: log` takes too long: such a pattern is no good")
+            return
+        if found:
             self._yes()
 
 
@@ -382,7 +389,9 @@ class _Probe:
 
     def why_not(self) -> str:
         """See Way."""
-        return f"the last probe {self._last}" if self._last else ""
+        if self._last:
+            return f"the last probe {self._last}"
+        return "the first probe has not ended yet" if self._errand is not None else ""
 
     def _done(self, failed: str) -> None:
         self._errand = None

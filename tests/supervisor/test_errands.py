@@ -83,6 +83,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
         ("echo what; echo 'no db ' >&2; exit 4", "exited with code 4: no db"),
         ("kill -9 $$", "was ended by SIGKILL"),
         ("yes | head -c 3000000; exit 1", "exited with code 1: y"),
+        ("head -c 300000 /dev/zero; echo zeros; exit 1", "exited with code 1: zeros"),
+        ("echo closed; exec >&- 2>&-; exit 1", "exited with code 1: closed"),
     ],
 )
 def test_how_it_failed_and_what_it_said_last(bench: Bench, script: str, told: str) -> None:
@@ -136,3 +138,16 @@ def test_one_that_cannot_be_started(bench: Bench) -> None:
     with pytest.raises(LaunchFailed) as caught:
         bench.start(order, 1, 2)
     assert caught.value.errno == errno.ENOENT
+
+
+def test_what_a_quiet_one_writes_takes_no_memory(bench: Bench) -> None:
+    bench.errands.run(bench.order("head -c 8000000 /dev/zero; kill -STOP $$"), bench.told.append)
+    (running,) = bench.errands._running.values()
+
+    def has_written() -> bool:
+        bench.turn()
+        pid = next(iter(bench.kin._leaders))
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+    until(has_written)
+    assert len(running.said) <= 800

@@ -68,6 +68,15 @@ def test_dots_lead_to_a_method(tmp_path: Path) -> None:
         assert (answer["failed"], answer["problem"]) == ("function", "mod:Worker.limit is not a function")
 
 
+def test_a_function_whose_call_runs_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mod.py").write_text("async def main(): pass\nclass K:\n    def each(self): yield\n")
+    for name, kind in (("main", "an async function"), ("K.each", "a generator function")):
+        with parent(sys.executable, module="mod", folder=str(tmp_path), names=[name]) as (line, _):
+            answer = json.loads(line.recv(1 << 17))
+            assert answer["problem"] == f"mod:{name} is {kind}: calling it runs nothing"
+            assert ("asyncio.run()" in answer["hint"]) == (name == "main")
+
+
 def test_threads_of_this_process_are_counted() -> None:
     assert forkserver.thread_count() >= 1
 

@@ -15,6 +15,7 @@ import pytest
 from orchestra.logs.sink import LogFile
 from orchestra.runplan import ProcessPlan, Ready
 from orchestra.supervisor import events as on
+from orchestra.supervisor import notify as notify_module
 from orchestra.supervisor.errands import Errands, Order
 from orchestra.supervisor.kin import Kin
 from orchestra.supervisor.output import Outputs
@@ -229,3 +230,35 @@ def test_a_launch_that_fails_leaves_nothing(bench: Bench) -> None:
         raise KeyError("no launch")
     assert len(os.listdir("/proc/self/fd")) == before
     assert list(bench.folder.glob("notify*")) == []
+
+
+def test_a_pattern_that_never_comes_to_an_end_is_a_failure_and_stalls_nobody(bench: Bench) -> None:
+    _, _, kept = bench.launch(Ready("log", pattern="(a+)+$"))
+    bench.readiness.watch(A)
+    os.write(kept[0], b"fine\n" + b"a" * 60 + b"!\n" * 9)
+    (told,) = bench.events()
+    assert isinstance(told, on.NotReady)
+    assert "takes too long" in told.reason
+    os.write(kept[0], b"a\n")
+    bench.outputs._pass()
+    assert len(bench.told) == 1, "once is enough"
+    close(*kept)
+
+
+def test_last_words_are_heard_to_their_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify_module, "SOME", 4)  # the kernel's queue may be that short too
+    gear, _, kept = bench.launch(Ready("notify"))
+    bench.readiness.watch(A)
+    notify(gear, *["STATUS=busy"] * 8, "READY=1")
+    bench.readiness.last_words(A)
+    assert bench.told == [on.BecameReady(A)]
+    close(*kept)
+
+
+def test_a_newline_after_many_bytes_is_a_newline_also_among_last_words(bench: Bench) -> None:
+    _, inside, kept = bench.launch(Ready("fd", fd=7))
+    bench.readiness.watch(A)
+    os.write(inside[7], b"x" * 20_000 + b"\n")
+    bench.readiness.last_words(A)
+    assert bench.told == [on.BecameReady(A)]
+    close(*inside.values(), *kept)
