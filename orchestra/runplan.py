@@ -3,14 +3,13 @@
 The command line validates with pydantic and compiles a `RunPlan`; the supervisor, which never loads pydantic or
 yaml, reads it back. Everything is resolved but what only exists at launch (names with a nonce, ids, descriptors,
 the replica number): those stay `Placeholder`s inside templates.
+Annotations are evaluated, as in `kinds`, which says why.
 """
-
-from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from orchestra.bindings import Placeholder, Template
 from orchestra.kinds import Access, Family, Fill, Kind, OnDown
@@ -172,7 +171,7 @@ class RunPlan(NamedTuple):
         return json.dumps({"version": PLAN_VERSION, **_plain(self)}, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> RunPlan:
+    def from_json(cls, text: str | bytes) -> Self:
         """Rebuild a plan. Raises ValueError for another plan version."""
         data = json.loads(text)
         if data.pop("version", None) != PLAN_VERSION:

@@ -1,9 +1,8 @@
 """Everything the machine can tell the loop to do. Pure data.
 
-Named tuples, told apart by their type alone: two of different types with the same fields are equal.
+Named tuples, told apart by their type alone: two of different types with the same fields are equal. Annotations are
+evaluated, as in `kinds`, which says why.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType

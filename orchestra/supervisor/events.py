@@ -1,9 +1,8 @@
 """Everything that can happen to a run, as the loop reports it to `machine.step`. Pure data.
 
-Named tuples, told apart by their type alone: two of different types with the same fields are equal.
+Named tuples, told apart by their type alone: two of different types with the same fields are equal. Annotations are
+evaluated, as in `kinds`, which says why.
 """
-
-from __future__ import annotations
 
 from typing import NamedTuple
 
