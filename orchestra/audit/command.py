@@ -68,6 +68,8 @@ def run(command: Sequence[str], *, settling: float = _SETTLING) -> Ended:
         _settle(tree, settling)
         return Ended(code, tree, tuple(_living()))
     finally:
+        while signal.sigtimedwait(FORWARDED, 0):  # came while the command was ending: it was the command's
+            pass
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
@@ -79,8 +81,8 @@ def _spawn(command: Sequence[str], mask: set[signal.Signals | int]) -> int:
     except OSError as err:
         code = 127 if err.errno in (errno.ENOENT, errno.ENOTDIR) else 126
         raise NotStarted(code, err.strerror or str(err)) from err
-    except ValueError as err:  # an empty word or a NUL in it
-        raise NotStarted(127, str(err)) from err
+    except ValueError as err:  # no name, or a NUL in a word
+        raise NotStarted(127, "it has no name" if not command[0] else str(err)) from err
 
 
 def _until_ended(leader: int, tree: dict[int, Member], waited_for: set[signal.Signals]) -> int:

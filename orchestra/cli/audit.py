@@ -100,7 +100,7 @@ def audit(
     Exit status: 0 nothing of ours leaked, 3 leaks found. With a command: its own;
     3 when that was 0 and it left something; 126 or 127 when it cannot be run.
     """
-    if words or private is not None or ignore:
+    if words or private is not None or ignore or context.meta.get(ORIGINAL, ())[-1:] == ["--"]:
         _demand_command(context, words, file=file, other=all_ or all_namespaces)
         return auditcmd.run(words or (), auditcmd.Asked(private, tuple(ignore or ()), format_.value, output, exit_zero))
     with open_state() as state:
@@ -121,6 +121,8 @@ def audit(
 def _demand_command(context: typer.Context, words: list[str] | None, *, file: str | None, other: bool) -> None:
     """Refuse options that go with a command only, or not with one. Raises UsageError."""
     if not words:
+        if context.meta.get(ORIGINAL, ())[-1:] == ["--"]:
+            raise UsageError("there is no command behind `--`", hint="orchestra audit -- CMD …")
         raise UsageError("--private, --host and --ignore are about a command", hint="orchestra audit -- CMD …")
     if "--" not in context.meta.get(ORIGINAL, ()):
         raise UsageError(

@@ -60,6 +60,31 @@ def test_streams_exit_code_and_names() -> None:
     assert answer["left"] == []
 
 
+LATE = """
+import os, sys
+from orchestra.audit import command
+from orchestra.kernel import procfs
+look = command._look
+def slow(tree):
+    look(tree)
+    for pid in procfs.children(os.getpid()):
+        while not procfs.process_stat(pid).has_ended:
+            pass
+command._look = slow
+print(command.run(sys.argv[1:]).code)
+"""
+
+
+@pytest.mark.parametrize("name", ["INT", "TERM"])
+def test_a_signal_that_comes_as_the_command_ends_was_the_commands(name: str) -> None:
+    """Ctrl-C reaches both; a command that ends of it at once may be gone before we have looked at the signal."""
+    command = ["sh", "-c", f"kill -{name} $PPID; exit 5"]
+    done = subprocess.run(
+        [sys.executable, "-c", LATE, *command], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.stdout, done.returncode) == ("5\n", 0), done
+
+
 @pytest.mark.parametrize(
     ("command", "code"),
     [
@@ -118,9 +143,11 @@ def test_signals_that_reach_only_us_are_passed_on(number: signal.Signals) -> Non
 def test_ctrl_c_of_a_terminal_comes_once() -> None:
     """The terminal sends it to the whole group: passing it on would double it."""
     main, side = os.openpty()
-    program = "import signal\nseen = []\nsignal.signal(2, lambda *_: seen.append(1))\nprint('ready', flush=True)\n"
-    program += "signal.pause()\nsignal.setitimer(signal.ITIMER_REAL, 0.2)\nsignal.signal(14, lambda *_: None)\n"
-    program += "signal.pause()\nprint(len(seen), flush=True)"
+    program = (
+        "import select, signal\nseen = []\nsignal.signal(2, lambda *_: seen.append(1))\nprint('ready', flush=True)\n"
+    )
+    program += "while not seen: select.select([], [], [], 0.02)\n"  # pause(2) may begin after the signal
+    program += "select.select([], [], [], 0.2)\nprint(len(seen), flush=True)"
     child = subprocess.Popen(
         ["setsid", "-c", sys.executable, "-c", RUN, "0", sys.executable, "-c", program],
         stdin=side, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,

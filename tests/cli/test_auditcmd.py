@@ -120,7 +120,10 @@ def test_mistakes(home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert inside(capsys, "audit", "true").err == (
         "error: audit takes no `true`\nhelp: To run it and report what it left: orchestra audit -- true\n"
     )
-    for words in (["--private"], ["--host", "--"], ["--ignore", "x"]):
+    for words in (["--"], ["--exit-zero", "--"], ["--host", "--"]):  # as in `audit -- $TESTS`, with nothing in TESTS
+        refused = inside(capsys, "audit", *words)
+        assert (refused.code, "there is no command behind `--`" in refused.err) == (2, True)
+    for words in (["--private"], ["--ignore", "x"]):
         refused = inside(capsys, "audit", *words)
         assert (refused.code, "are about a command" in refused.err) == (2, True)
     assert inside(capsys, "audit", "--all", "--", "true").code == 2
@@ -133,6 +136,7 @@ def test_mistakes(home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 
 def test_what_cannot_be_executed(folder: Path) -> None:
     assert audit([], folder, "--host", "--", "no-such-program-anywhere").code == 127
+    assert audit([], folder, "--host", "--", "").err == "error: cannot run ``: it has no name\n"
     text = folder / "text"
     text.touch(0o644)
     refused = audit([], folder, "--host", "--", str(text))
