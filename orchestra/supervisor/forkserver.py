@@ -237,7 +237,7 @@ def _explain(err: BaseException) -> None:
     import traceback
 
     text = "".join(traceback.format_exception(type(err), err, inner))
-    sys.stdout.flush()
+    _flush()
     sys.stderr.write(text)
     sys.stderr.flush()
 
@@ -266,10 +266,15 @@ _LAZY = {
 def prepare(line: Line, order: dict[str, Any]) -> None:
     """Import the module and say what came of it; does not return when there is nothing to call."""
     module = order["module"]
+    own = os.getpid()
     try:
         __import__(module)
     except BaseException as err:  # noqa: BLE001 also SystemExit: a script without a guard
+        if os.getpid() != own:
+            raise
         _report_import(line, order, err)
+    if os.getpid() != own:  # a copy that the module made of us: it must not speak, nor serve, in our place
+        sys.exit()
     for name in order["names"]:
         try:
             function = resolve(module, name)
@@ -286,8 +291,7 @@ def prepare(line: Line, order: dict[str, Any]) -> None:
         time.sleep(0.005)
     if thread_count() > 1:
         _fail(line, "threads", f"importing {module} started threads, which a fork would lose: {_threads()}")
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     gc.collect()
     gc.freeze()  # a collection in a child would touch, and so copy, all that they share
     line.send(ready=True, sources=_sources(order["folder"]))
@@ -317,10 +321,18 @@ _MACHINERY = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_ext
 
 
 def _fail(line: Line, stage: str, problem: str, *, detail: str = "", hint: str = "") -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     line.send(failed=stage, problem=problem, detail=detail[-PACKET // 4 :], hint=hint)
     os._exit(1)
+
+
+def _flush() -> None:
+    """Write out what is buffered, or each child would once more: also where the module has put others in their place"""
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        try:
+            stream.flush()  # type: ignore[union-attr]
+        except (AttributeError, OSError, ValueError):  # None, nobody reads, closed
+            continue
 
 
 def _nearest(module: str, name: str) -> str:

@@ -68,6 +68,26 @@ def test_dots_lead_to_a_method(tmp_path: Path) -> None:
         assert (answer["failed"], answer["problem"]) == ("function", "mod:Worker.limit is not a function")
 
 
+@pytest.mark.parametrize("end", ["raise SystemExit(3)", "pass"])
+def test_a_copy_that_the_module_makes_of_itself_does_not_answer(tmp_path: Path, end: str) -> None:
+    text = f"import os\nchild = os.fork()\nif child == 0:\n    {end}\nelse:\n    os.waitpid(child, 0)\ndef f(): pass\n"
+    (tmp_path / "mod.py").write_text(text)
+    with parent(sys.executable, module="mod", folder=str(tmp_path), names=["f"]) as (line, _):
+        assert json.loads(line.recv(1 << 17))["ready"]
+        line.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            line.recv(1 << 17)
+
+
+def test_what_a_module_wrote_to_a_stream_that_it_replaced_is_written_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mod.py").write_text("import sys\nprint('once', end='')\nsys.stdout = None\ndef f(): pass\n")
+    with parent(sys.executable, module="mod", folder=str(tmp_path), names=["f"]) as (line, _):
+        assert json.loads(line.recv(1 << 17))["ready"]
+        assert capfd.readouterr().out == "once", "and not in each child"
+
+
 def test_a_function_whose_call_runs_nothing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mod.py").write_text("async def main(): pass\nclass K:\n    def each(self): yield\n")
     for name, kind in (("main", "an async function"), ("K.each", "a generator function")):
