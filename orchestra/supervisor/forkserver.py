@@ -269,7 +269,7 @@ def prepare(line: Line, order: dict[str, Any]) -> None:
     own = os.getpid()
     try:
         __import__(module)
-    except BaseException as err:  # noqa: BLE001 also SystemExit: a script without a guard
+    except BaseException as err:  # also SystemExit: a script without a guard
         if os.getpid() != own:
             raise
         _report_import(line, order, err)
