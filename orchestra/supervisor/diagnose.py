@@ -12,6 +12,7 @@ import stat
 import struct
 
 from orchestra.errors import LaunchFailed
+from orchestra.kernel import namespaces
 from orchestra.runplan import Ready
 from orchestra.supervisor.attributes import Step
 
@@ -56,11 +57,13 @@ def not_found(name: str, path: str, refused: str | None) -> LaunchFailed:
 
 def stage_failed(stage: str, path: str, number: int) -> LaunchFailed:
     """Return the error of a step before exec."""
+    if stage == "isolation":
+        words, hint = namespaces.refusal(number, namespaces.read_policy())
+        problem, detail = f"a namespace of its own was refused: {words}", f"{stage} -> {errno_name(number)}"
+        return LaunchFailed(problem, stage=stage, errno=number, path=path, detail=detail, hint=hint)
     problem = f"{path}: {os.strerror(number)}" if path else os.strerror(number)
     if stage == "chdir":
         problem = f"cannot enter the directory {path}: {os.strerror(number)}"
-    if stage == "isolation":
-        problem = f"a namespace of its own was refused: {os.strerror(number)}"
     hint = "See `ulimit -n`, or run fewer processes at a time." if number in (errno.EMFILE, errno.ENFILE) else ""
     detail = f"{stage} -> {errno_name(number)}"
     return LaunchFailed(problem, stage=stage, errno=number, path=path, detail=detail, hint=hint)

@@ -25,6 +25,7 @@ from orchestra.topology.objectmodels import (
 
 MESSAGES_HARD_MAX = 65536  # HARD_MSGMAX, HARD_MSGSIZEMAX of include/linux/ipc_namespace.h: no capability lifts them
 MESSAGE_SIZE_HARD_MAX = 16 * 2**20
+SYS_ADMIN = 21  # capabilities(7): makes namespaces
 PRIORITIES = 32768  # MQ_PRIO_MAX
 PER_MESSAGE = 48  # struct msg_msg on 64 bit, charged per message against RLIMIT_MSGQUEUE: mqueue_get_inode()
 PER_PRIORITY = 48  # struct posix_msg_tree_node, one per message up to MQ_PRIO_MAX
@@ -45,8 +46,11 @@ def made(loaded: Loaded, model: type[Found]) -> list[tuple[tuple[str, str], Foun
 def in_a_namespace(limits: KernelLimits) -> KernelLimits:
     """Return what bounds a run in an IPC namespace of its own, whose limits are raised to fit it and which is empty.
 
-    A new namespace has the kernel's default of kernel.msgmax, whatever the host has set.
+    A new namespace has the kernel's default of kernel.msgmax, whatever the host has set. Who lacks CAP_SYS_ADMIN gets
+    it by way of user namespaces, in which no other capability counts for anything that is the host's.
     """
+    if limits.capabilities is not None and not limits.capabilities >> SYS_ADMIN & 1:
+        limits = limits._replace(capabilities=0, cap_sys_resource=False)
     return limits._replace(
         mq_msg_max=MESSAGES_HARD_MAX, mq_msgsize_max=MESSAGE_SIZE_HARD_MAX, mq_queues_max=None, queues_now=0,
         msgmax=8192, msgmnb=None, msgmni=None, sysv_queues_now=0, shmmax=None, shmmni=None, shmall_pages=None,

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 
 from orchestra.errors import Problem
 from orchestra.kinds import KernelLimits
+from orchestra.topology.fields import Isolation
 from orchestra.topology.host import HostFacts
-from orchestra.topology.limits import counted, made, sized
+from orchestra.topology.limits import counted, in_a_namespace, made, sized
 from orchestra.topology.loader import Loaded
 from orchestra.topology.model import Process
 from orchestra.topology.objectmodels import Segment, SysvSegment
@@ -19,7 +20,7 @@ from orchestra.topology.processplans import scheduler_of
 from orchestra.topology.processvalues import UNLIMITED, WITH_PRIORITY
 
 # Numbers of capabilities(7).
-SETGID, SETUID, IPC_LOCK, SYS_NICE, SYS_RESOURCE = 6, 7, 14, 23, 24
+SETGID, SETUID, IPC_LOCK, SYS_NICE, SYS_RESOURCE = 6, 7, 14, 23, 24  # SYS_ADMIN: see limits
 _NICE_TOP = 20  # RLIMIT_NICE counts from 20 down: setrlimit(2)
 
 Rule = Callable[[Loaded, KernelLimits, HostFacts], Iterator[Problem]]
@@ -54,19 +55,23 @@ def users(loaded: Loaded, limits: KernelLimits, host: HostFacts) -> Iterator[Pro
     """Each user and group is known, and may be taken on."""
     for name, process in _processes(loaded):
         path = ("processes", name)
+        own = in_a_namespace(limits) if process.isolation is Isolation.PRIVATE else limits
         if process.user is not None:
-            yield from _user((*path, "user"), process.user, process, loaded, limits, host)
+            yield from _user((*path, "user"), process.user, process, loaded, own, host)
         if process.group is not None:
             group = host.gid_of(process.group) if isinstance(process.group, str) else process.group
             if group is None:
                 message = f"this host has no group `{process.group}`"
                 yield loaded.marks.problem((*path, "group"), "unknown_name", message)
-            elif group != host.own_gid() and not may(limits, SETGID):
+            elif group != host.own_gid() and not may(own, SETGID):
                 message = f"running a process with the group `{process.group}` takes root (CAP_SETGID)"
-                yield loaded.marks.problem((*path, "group"), "privilege", message, _AS_ROOT)
+                yield loaded.marks.problem((*path, "group"), "privilege", message, _way_out(host))
 
 
-_AS_ROOT = "Run `orchestra up` as root, or remove the line."
+def _way_out(host: HostFacts) -> str:
+    if host.own_uid() != 0:
+        return "Run `orchestra up` as root, or remove the line."
+    return "Root has lost that capability here; a private namespace leaves none to a root without CAP_SYS_ADMIN."
 
 
 def _user(
@@ -82,7 +87,7 @@ def _user(
         yield loaded.marks.problem(path, "missing_key", message, "Add `group:`, a name or a number.")
     elif (user if account is None else account.uid) != host.own_uid() and not _may_change_user(limits):
         message = f"running a process as `{user}` takes root (CAP_SETUID and CAP_SETGID)"
-        yield loaded.marks.problem(path, "privilege", message, _AS_ROOT)
+        yield loaded.marks.problem(path, "privilege", message, _way_out(host))
 
 
 def _may_change_user(limits: KernelLimits) -> bool:

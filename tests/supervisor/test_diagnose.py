@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestra.kernel import namespaces
 from orchestra.runplan import Ready
 from orchestra.supervisor import diagnose
 
@@ -95,3 +96,13 @@ def test_why_it_was_not_ready() -> None:
     assert diagnose.not_ready(Ready("tcp", port=80), "pipe", "Connection refused") == (
         "was not ready within 30 s: nobody accepted a connection on port 80 (Connection refused)"
     )
+
+
+def test_a_refused_namespace_is_said_as_for_a_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces, "read_policy", lambda: namespaces.HostPolicy(max_user_namespaces="0"))
+    failed = diagnose.stage_failed("isolation", "/bin/x", errno.ENOSPC)
+    assert (
+        failed.problem
+        == "a namespace of its own was refused: this host allows no user namespaces: user.max_user_namespaces is 0"
+    )
+    assert "root" in failed.hint

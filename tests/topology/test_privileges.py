@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestra.kinds import KernelLimits
+from orchestra.topology.limits import SYS_ADMIN, in_a_namespace
 from orchestra.topology.privileges import IPC_LOCK, SETGID, SETUID, SYS_NICE, SYS_RESOURCE, errors
 from tests.support.hosts import USUAL_LIMITS, FakeHost
 from tests.support.topologies import load_text
@@ -34,6 +35,10 @@ def with_capability(*numbers: int) -> KernelLimits:
         ("user: ghost", ORDINARY, ["unknown_name"]),
         ("user: 4711", with_capability(SETUID, SETGID), ["missing_key"]),
         ("user: 4711, group: 5", with_capability(SETUID, SETGID), []),
+        ("user: you, isolation: private", with_capability(SETUID, SETGID), ["privilege"]),
+        ("user: you, isolation: private", with_capability(SETUID, SETGID, SYS_ADMIN), []),
+        ("group: you, isolation: private", with_capability(SETGID), ["privilege"]),
+        ("user: me, group: me, isolation: private", ORDINARY, []),
         ("group: you", ORDINARY, ["privilege"]),
         ("group: you", with_capability(SETGID), []),
         ("nice: 0", ORDINARY, []),
@@ -88,3 +93,18 @@ def test_memory(segment: str, limits: KernelLimits, found: list[str]) -> None:
 def test_nothing_is_said_where_nothing_is_known() -> None:
     keys = "user: you, nice: -5, scheduler: fifo:9, cpu_affinity: [99], limits: {nofile: 9999999}"
     assert codes(keys, KernelLimits()) == []
+
+
+def test_a_private_run_of_a_root_who_lacks_the_right_is_that_of_an_ordinary_user() -> None:
+    most = with_capability(SETUID, SETGID, SYS_NICE)._replace(cap_sys_resource=True)
+    assert in_a_namespace(most).capabilities == 0
+    assert not in_a_namespace(most).cap_sys_resource
+    assert (
+        in_a_namespace(with_capability(SETUID, SYS_ADMIN)).capabilities
+        == with_capability(SETUID, SYS_ADMIN).capabilities
+    )
+    assert in_a_namespace(KernelLimits()).capabilities is None
+    root = FakeHost(users={"root": 0, "you": 1001}, groups={"you": 1001}, uid=0)
+    text = "version: 1\nprocesses: {a: {command: [x], user: you, isolation: private}}\n"
+    (problem,) = errors(load_text(text), most, root)
+    assert "CAP_SYS_ADMIN" in problem.help
