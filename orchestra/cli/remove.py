@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from orchestra.audit import boxed
 from orchestra.audit.cleanup import remove_on_record
 from orchestra.audit.liveness import live_runs
 from orchestra.cli import complete
@@ -22,7 +25,8 @@ from orchestra.kernel.holders import holders_of
 from orchestra.kernel.registry import adapter_for
 from orchestra.kinds import Holders, ObjectRef, Stat
 from orchestra.ledger.journal import Ledger
-from orchestra.ledger.rows import OPEN_STATES, ObjectRow
+from orchestra.ledger.rows import OPEN_STATES, ObjectRow, RunRow
+from orchestra.objects import boxes
 from orchestra.objects.explain import describe, known_row
 from orchestra.objects.remove import Outcome, remove_recorded
 from orchestra.objects.words import holders_in_words
@@ -42,13 +46,17 @@ orchestra remove posix-segment:/board --yes --force    also when held
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """One object that somebody wants gone. `row` when our record has it, `why_not` what speaks against it."""
+    """One object that somebody wants gone. `row` when our record has it, `why_not` what speaks against it.
+
+    `inside`: the run in whose private namespace it is, None for the host's.
+    """
 
     ref: ObjectRef
     stat: Stat
     holders: Holders
     row: ObjectRow | None
     why_not: str
+    inside: RunRow | None = None
 
 
 def remove(
@@ -77,25 +85,36 @@ def remove(
             return ExitCode.FAILED
         with on_record(state) as ledger:
             results = [(each, _remove(ledger, each, insist=force or not yes)) for each in doomed]
+            boxed.end_idle(ledger, state.places)
     emit(_json(results) if format_ is Format.JSON else _text(results))
     return ExitCode.FAILED if any(why for _, why in results) else ExitCode.OK
 
 
 def _find(state: State, word: str, name: str | None, file: str | None) -> Doomed:
     """Look at what a word means. Raises UsageError, NotFound."""
-    row = None
-    if is_address(word):
-        ref = parse_address(word)
-    else:
+    if not is_address(word):
         row = _declared(state, word, name, file)
+        run = state.ledger.run(row.run)
         ref = ObjectRef(row.family, row.kind, name=row.name, id=row.id)
+        if run is not None and boxes.is_boxed(row, run):
+            if boxes.way_in(run) is None:
+                raise NotFound(f"{word} ended with the private namespace of {run.instance}; nothing was removed")
+            stat, holders = boxes.within(run, partial(_look, ref))
+            return Doomed(stat.ref, stat, holders, row, _against(state, row, stat, holders), run)
+    else:
+        ref = parse_address(word)
+    stat, holders = _look(ref)
+    found = known_row(state.ledger, stat)
+    known = found if found is not None and found.state in OPEN_STATES else None
+    return Doomed(stat.ref, stat, holders, known, _against(state, known, stat, holders))
+
+
+def _look(ref: ObjectRef) -> tuple[Stat, Holders]:
+    """Return what is at an address here, and who holds it. Raises NotFound."""
     stat = adapter_for(ref.family, ref.kind).stat(ref)
     if stat is None:
         raise NotFound(f"there is no {ref}; nothing was removed", hint="`orchestra audit --all` lists what is there.")
-    found = known_row(state.ledger, stat)
-    row = found if found is not None and found.state in OPEN_STATES else None
-    holders = holders_of([stat.identity])[0]
-    return Doomed(stat.ref, stat, holders, row, _against(state, row, stat, holders))
+    return stat, holders_of([stat.identity])[0]
 
 
 def _declared(state: State, word: str, name: str | None, file: str | None) -> ObjectRow:
@@ -128,14 +147,25 @@ def _remove(ledger: Ledger, doomed: Doomed, *, insist: bool) -> str:
     if doomed.why_not and not insist:
         return f"{doomed.why_not}; --force removes it all the same"
     if doomed.row is not None:
-        removal = remove_recorded(ledger, doomed.row, held_ok=insist)
-        return removal.why if removal.outcome is Outcome.REFUSED else ""
+        if doomed.inside is not None:
+            return boxes.within(doomed.inside, partial(_remove_inside, ledger.path, doomed.row, insist=insist))
+        return _remove_row(ledger, doomed.row, insist=insist)
     words = doomed.why_not or holders_in_words(doomed.holders)
     attempt = remove_on_record(
         ledger, doomed.ref, doomed.stat.identity,
         verdict="by hand", evidence=f"{describe(doomed.stat)}; {words}", command="remove", by_force=insist,
     )  # fmt: skip
     return "" if attempt.removed or (attempt.gone and not attempt.window) else attempt.why
+
+
+def _remove_row(ledger: Ledger, row: ObjectRow, *, insist: bool) -> str:
+    removal = remove_recorded(ledger, row, held_ok=insist)
+    return removal.why if removal.outcome is Outcome.REFUSED else ""
+
+
+def _remove_inside(path: Path, row: ObjectRow, *, insist: bool) -> str:
+    with Ledger.open(path) as ledger:
+        return _remove_row(ledger, row, insist=insist)
 
 
 def _question(doomed: Sequence[Doomed]) -> str:

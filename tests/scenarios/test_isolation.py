@@ -107,6 +107,19 @@ def test_what_a_private_run_keeps_is_used_again_and_its_box_ends_with_it(home: P
     assert not is_running(second.box_pid, second.box_start)
 
 
+def test_an_object_in_a_box_is_removed_by_hand_and_the_box_ends_with_the_last(home: Path, tmp_path: Path) -> None:
+    orchestra(home, "up", os.fspath(write(tmp_path, FILE)))
+    (run,) = runs(home)
+    removed = orchestra(home, "remove", "same.board", "--yes")
+    assert removed.returncode == 0, removed.stderr
+    assert "posix-segment:/orct.iso-board" in removed.stdout
+    assert not is_running(run.box_pid or 0, run.box_start)
+    again = orchestra(home, "remove", "same.board", "--yes")
+    assert (again.returncode, again.stderr.splitlines()[0]) == (
+        4, "error: same.board ended with the private namespace of same; nothing was removed"
+    )  # fmt: skip
+
+
 def test_a_killed_private_run_leaves_nothing_untraceable(home: Path, tmp_path: Path) -> None:
     path = os.fspath(write(tmp_path, HOLD))
     assert orchestra(home, "up", "-d", path).returncode == 0
@@ -142,6 +155,10 @@ def test_two_copies_with_the_same_names_run_side_by_side(home: Path, tmp_path: P
         table = orchestra(home, "objects", name).stdout
         assert table.count("/orct.iso-") == 3
         assert table.count(" live ") == 5
+    again = (*ORCHESTRA, "audit", "--all")
+    inside = orchestra(home, "exec", "one.wait", "--", "env", f"ORCHESTRA_HOME={home}", *again).stdout
+    assert inside.count(" live ") == 10
+    assert inside.count("sysv-") == 4, "what is on record is not found a second time"
     shell = orchestra(home, "exec", "one.look", "--", "ls", "/dev/shm")
     assert shell.stdout.split() == ["orct.iso-board", "sem.orct.iso-slots"], shell.stderr
     assert [orchestra(home, "down", name).returncode for name in ("one", "two")] == [0, 0]
