@@ -10,9 +10,11 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from orchestra.audit.report import Finding
 from orchestra.audit.scan import IsLive, scan
+from orchestra.errors import KernelError
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import RunRow
 from orchestra.objects import boxes
@@ -21,13 +23,28 @@ from orchestra.statedir import StateDir, take_lock
 Remove = Callable[[Ledger, Finding], str | None]
 
 
-def look(ledger: Ledger, is_live: IsLive, *, run: str | None = None) -> list[Finding]:
-    """Return the findings of every box that lives, or of the one of `run`, as `scan` makes them."""
+class Looked(NamedTuple):
+    """What was found, as `scan` makes it, and in words which boxes could not be looked into."""
+
+    findings: list[Finding]
+    gaps: tuple[str, ...]
+
+
+def look(ledger: Ledger, is_live: IsLive, *, run: str | None = None) -> Looked:
+    """Look into every box that lives, or into the one of `run`.
+
+    Not all can be entered from everywhere: who is in a private namespace, and no root, cannot get out of it.
+    """
     found: list[Finding] = []
+    gaps: list[str] = []
     for runs in _by_box(ledger, run):
         live = frozenset(row.run for row in runs if is_live(row))
-        found += boxes.within(runs[0], partial(_look_inside, ledger.path, tuple(row.run for row in runs), live))
-    return found
+        try:
+            found += boxes.within(runs[0], partial(_look_inside, ledger.path, tuple(row.run for row in runs), live))
+        except KernelError as err:  # PermissionRefused, too; or it has ended at this moment
+            if boxes.way_in(runs[0]) is not None:
+                gaps.append(f"the private namespace of {runs[0].instance}: {err.problem} ({err.detail})")
+    return Looked(found, tuple(gaps))
 
 
 def _look_inside(path: Path, runs: Sequence[str], live: frozenset[str]) -> list[Finding]:

@@ -64,12 +64,12 @@ def _survey(ledger: Ledger, is_live: IsLive, *, all_namespaces: bool, world: Wor
     nobody = Holders(())
     held = [nobody if spot is None else answers[spot] for spot in spots]
     private = boxed.look(ledger, is_live)
-    recorded = [*judge(looks, held, ledger, is_live, world, where), *private]
+    recorded = [*judge(looks, held, ledger, is_live, world, where), *private.findings]
     sky = _Sky(found, Census(root), rules.load(), root)
-    ours = _ours(recorded, looks, private)
+    ours = _ours(recorded, looks, private.findings, here.place.ipc_ns)
     seen = [one for each in (here, *elsewhere) for one in sky.judge(each, ours)]
     used = Counter((each.family, each.kind) for each in here.objects)
-    gaps = tuple(gap for each in (here, *elsewhere) for gap in each.gaps) + unasked + sky.gaps()
+    gaps = tuple(gap for each in (here, *elsewhere) for gap in each.gaps) + unasked + private.gaps + sky.gaps()
     return Report(
         where.ipc_ns,
         Findings(recorded, seen, sky),
@@ -177,12 +177,16 @@ class _Ours(NamedTuple):
     numbers: frozenset[tuple[Kind, int]]
 
 
-def _ours(recorded: Sequence[Finding], looks: Sequence[Look], private: Sequence[Finding]) -> _Ours:
+def _ours(
+    recorded: Sequence[Finding], looks: Sequence[Look], private: Sequence[Finding], here: int | None
+) -> _Ours:  # fmt: skip
     judged = {each.row.recorded for each in recorded if each.row is not None}
     known = [look.identity for look in looks if look.row.recorded in judged]
     named = [*known, *(each.identity for each in private)]
     inodes = {(i.st_dev, i.st_ino) for i in named if i is not None and i.st_dev is not None and i.st_ino is not None}
-    numbers = {(i.kind, i.id) for i in known if i is not None and i.family is Family.SYSV and i.id is not None}
+    inside = [i for i in (each.identity for each in private) if i is not None and i.ipc_ns == here]  # and we are, too
+    numbered = (i for i in [*known, *inside] if i is not None and i.family is Family.SYSV)
+    numbers = {(i.kind, i.id) for i in numbered if i.id is not None}
     return _Ours(frozenset(inodes), frozenset(numbers))
 
 

@@ -128,7 +128,10 @@ def _findings(state: State, selection: Selection) -> Iterable[Finding]:
     is_live = live_runs(state.ledger, state.places)
     if not selection.orphans and selection.declared is None:
         here = scan(state.ledger, is_live, run=selection.run).findings
-        return [*here, *boxed.look(state.ledger, is_live, run=selection.run)]
+        inside = boxed.look(state.ledger, is_live, run=selection.run)
+        for gap in inside.gaps:
+            tell(f"not seen: {gap}")
+        return [*here, *inside.findings]
     findings = survey(state.ledger, is_live).findings
     if selection.declared is not None or not isinstance(findings, Findings):
         return findings

@@ -8,11 +8,13 @@ import pytest
 
 from orchestra.audit import boxed
 from orchestra.audit.report import Finding
+from orchestra.errors import PermissionRefused
+from orchestra.kernel.host import boot_id
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import RunRow
 from orchestra.objects import boxes
 
-GONE = RunRow("r1", "t", "t", "/t.yaml", "/", "down", 0.0, "", 0, box_pid=2**22 - 1, box_start=1)
+GONE = RunRow("r1", "t", "t", "/t.yaml", "/", "down", 0.0, boot_id(), 0, box_pid=2**22 - 1, box_start=1)
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 def test_a_box_that_has_ended_holds_nothing(ledger: Ledger) -> None:
     ledger.begin_run(GONE)
-    assert boxed.look(ledger, lambda _run: False) == []
+    assert boxed.look(ledger, lambda _run: False) == ([], ())
 
 
 def test_runs_that_share_a_box_are_looked_at_in_one_visit(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,3 +42,20 @@ def test_runs_that_share_a_box_are_looked_at_in_one_visit(ledger: Ledger, monkey
     assert visits == ["r0", "r2"]
     boxed.look(ledger, lambda _run: False, run="r1")
     assert visits == ["r0", "r2", "r1"]
+
+
+def test_a_box_that_cannot_be_entered_is_a_gap_and_one_that_ended_meanwhile_is_nothing(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def within(_run: RunRow, _task: object) -> list[Finding]:
+        raise PermissionRefused("the namespaces cannot be entered", detail="open(…) -> EACCES")
+
+    ledger.begin_run(GONE)
+    alive = boxes.Box(7, 7)
+    monkeypatch.setattr(boxes, "within", within)
+    monkeypatch.setattr(boxes, "way_in", lambda _run: alive)
+    expected = "the private namespace of t: the namespaces cannot be entered (open(…) -> EACCES)"
+    assert boxed.look(ledger, lambda _run: False) == ([], (expected,))
+    answers = iter([alive, None])
+    monkeypatch.setattr(boxes, "way_in", lambda _run: next(answers))
+    assert boxed.look(ledger, lambda _run: False) == ([], ())

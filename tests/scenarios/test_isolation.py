@@ -157,7 +157,7 @@ def test_two_copies_with_the_same_names_run_side_by_side(home: Path, tmp_path: P
         assert table.count(" live ") == 5
     again = (*ORCHESTRA, "audit", "--all")
     inside = orchestra(home, "exec", "one.wait", "--", "env", f"ORCHESTRA_HOME={home}", *again).stdout
-    assert inside.count(" live ") == 10
+    assert inside.count("\nlive ") == 10
     assert inside.count("sysv-") == 4, "what is on record is not found a second time"
     shell = orchestra(home, "exec", "one.look", "--", "ls", "/dev/shm")
     assert shell.stdout.split() == ["orct.iso-board", "sem.orct.iso-slots"], shell.stderr
