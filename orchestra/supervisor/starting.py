@@ -14,7 +14,7 @@ from dataclasses import replace
 from orchestra.runplan import Dependency, WaitFor
 from orchestra.supervisor import commands as do
 from orchestra.supervisor.draft import Draft
-from orchestra.supervisor.states import BUSY, FINAL, Phase, Reached, Replica, Urge, Who
+from orchestra.supervisor.states import BUSY, FINAL, Phase, Reached, Replica, RunState, Urge, Who
 from orchestra.supervisor.stopping import skip_pending
 
 _NEEDED = {"started": Reached.STARTED, "ready": Reached.READY}
@@ -48,6 +48,7 @@ def _launch(draft: Draft, whos: list[Who]) -> None:
             doomed=False, parked=False, again=False, rejected="", over=False, reason="", launches=old.launches + 1,
         )  # fmt: skip
         draft.put(who, new)
+        draft.made -= {who.process}  # it may make its objects anew: they are looked at again
         draft.commands.append(do.Spawn(who))
 
 
@@ -75,6 +76,20 @@ def words(condition: WaitFor) -> str:
     return f"{condition.subject}: {what} {number}"
 
 
+def waits_for(state: RunState, name: str, number: int) -> str:
+    """Return what a replica that is to be started still waits for, for people; "" when it waits for nothing."""
+    replica = state.replicas.get(Who(name, number))
+    if replica is None or replica.phase is not Phase.PENDING:
+        return ""
+    if not replica.wanted:
+        return "waits for somebody to start it"
+    plan = state.graph.processes[name]
+    unmet = [f"{d.process} {d.condition}" for d in plan.depends_on if not _is_met(state, d)]
+    if not unmet and name not in state.waited:
+        unmet = [words(condition) for condition in plan.wait_for]
+    return f"waits for {', '.join(unmet)}" if unmet else ""
+
+
 def _never(draft: Draft, dependency: Dependency) -> str:
     """Return why a dependency can no longer be met, or ""."""
     if dependency.condition == "ended":
@@ -88,7 +103,7 @@ def _never(draft: Draft, dependency: Dependency) -> str:
     return ""
 
 
-def _is_met(draft: Draft, dependency: Dependency) -> bool:
+def _is_met(draft: Draft | RunState, dependency: Dependency) -> bool:
     name = dependency.process
     if draft.parked[name]:
         return False

@@ -116,6 +116,20 @@ def test_what_a_program_made_is_wired_to_the_others_and_removed(place: Path) -> 
         assert board_row(run) is ObjectState.REMOVED
 
 
+def test_what_a_maker_makes_anew_when_it_starts_again_is_the_runs_too(place: Path) -> None:
+    path = f"/dev/shm{SEGMENT}"
+    script = f"rm -f {path}; head -c 4096 /dev/zero > {path}; echo >&3; exit 1"
+    again = Restart("on-failure", limit=1, delay=0.01, max_delay=0.01)
+    maker = process("maker", script, ready=Ready("fd", fd=3), restart=again)
+    with running(place, maker, objects=[BOARD]) as run:
+        try:
+            assert run.ended()["objects_left"] == []
+            assert run.path("maker").count("object.made maker") == 2
+            assert not Path(path).exists()
+        finally:
+            Path(path).unlink(missing_ok=True)
+
+
 @pytest.mark.parametrize(("size", "words"), [("8192", "size is 8192, declared 4096"), ("none", "does not exist")])
 def test_another_shape_or_nothing_at_all_is_a_failure_of_the_maker(place: Path, size: str, words: str) -> None:
     script = python(f"import os\nos.environ['SIZE'] = '{size}'\n" + ("" if size == "none" else MAKE))

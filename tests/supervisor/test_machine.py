@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestra.runplan import Ready
+from orchestra.runplan import Ready, Restart
 from orchestra.supervisor import commands as do
 from orchestra.supervisor import events as on
 from orchestra.supervisor.draft import IllegalTransition
@@ -320,6 +320,18 @@ def test_a_maker_without_readiness_is_looked_at_when_it_has_completed() -> None:
     assert do.Check("a") in play.end("a")
     assert spawned(play.feed(on.Checked("a"))) == ["b"]
     assert play.phase("a") is Phase.EXITED
+
+
+def test_a_maker_that_starts_again_is_looked_at_again() -> None:
+    play = Play(plan("a", ready=READY, restart=Restart("on-failure", limit=1)), makers=["a"]).start()
+    for _ in range(2):
+        assert do.Check("a") in play.feed(on.BecameReady(Who("a", 1)))
+        play.feed(on.Checked("a"))
+        play.end("a", 1)
+        play.feed(on.TimerFired(on.Timer("backoff", Who("a", 1))))
+        if play.phase("a") is Phase.STARTING:
+            play.up("a")
+    assert play.phase("a") is Phase.FAILED
 
 
 def test_a_maker_without_its_objects_has_failed() -> None:
