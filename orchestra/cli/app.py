@@ -221,6 +221,8 @@ def _usage(wrong: typer.TyperException) -> int:
         near = _first(getattr(wrong, "possibilities", None) or [])
     words = words[:1].lower() + words[1:].rstrip(".")
     hint = f"did you mean `{near}`?" if near else f"`{path} --help` shows how it is used."
+    if words.startswith("no such option") and path == f"{PROGRAM} exec":
+        hint = "The command comes after --: orchestra exec TARGET -- CMD…"
     exits.tell(f"{paint('error', 'bold', 'red')}: {clean(words)}\n{help_line(hint, paint)}")
     return exits.ExitCode.USAGE
 

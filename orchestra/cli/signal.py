@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from signal import Signals
 from typing import Annotated
 
 import typer
@@ -10,6 +11,9 @@ from orchestra.cli import complete
 from orchestra.cli.live import aim, ask, show_results
 from orchestra.cli.options import FileOption, Format, FormatOption, NameOption, ProcessArguments
 from orchestra.cli.state import open_state
+from orchestra.errors import UsageError
+
+_SIGNALS = frozenset(word for item in Signals for word in (item.name, item.name.removeprefix("SIG")))
 
 EXAMPLES = """
 orchestra signal USR1 pipeline.worker     to each replica
@@ -36,7 +40,17 @@ def signal(
     Exit status: 0 sent to all, 1 one does not run, 2 there is no such signal, 4 no
     such process.
     """
+    if not number.isdecimal() and number.upper() not in _SIGNALS:
+        _must_not_be_last(number, targets)
     with open_state() as state:
         goal = aim(state, targets, name=name, file=file)
         answer = ask(state, goal.instance, "signal", signal=number, targets=goal.targets)
     return show_results("signal", goal.name, answer["results"], format_)
+
+
+def _must_not_be_last(word: str, targets: list[str]) -> None:
+    """Raise UsageError where a signal stands among the processes: those are never in capitals."""
+    found = next((target for target in targets if target in _SIGNALS), None)
+    if found is not None:
+        others = [word, *(target for target in targets if target != found)]
+        raise UsageError("the signal comes first", hint=f"Write orchestra signal {found} {' '.join(others)}")

@@ -20,7 +20,7 @@ from orchestra.cli.targets import (
     resolve,
     topology_path,
 )
-from orchestra.errors import OrchestraError, UsageError
+from orchestra.errors import NotFound, OrchestraError, UsageError
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import RUNNING_STATES, ProcessRow, RunRow
 from orchestra.statedir import StateDir, is_locked
@@ -61,7 +61,7 @@ class State:
                 raise UsageError(f"both `{word}` and `-f {file}` name a file", hint="Give one of them.")
             file = word
         elif word is not None:
-            return self.instances[named(self.known, word).instance]
+            return self.instances[self._named(word, file).instance]
         found = clear_instance(
             self.known,
             name=name,
@@ -69,6 +69,22 @@ class State:
             default_file=default_path(),
         )
         return self.instances[found.instance]
+
+    def _named(self, word: str, file: str | None) -> Known:
+        """Return the instance of that name. Raises NotFound, which says so when a part of an instance was named."""
+        try:
+            return named(self.known, word)
+        except NotFound as missing:
+            try:
+                target = self.resolve(word, file=file)
+            except OrchestraError:
+                raise missing from None
+            whole = target.instance.instance
+            what = "a process" if target.name in self.names(target.instance).processes else "an object"
+            raise NotFound(
+                f"`{word}` is {what} of {whole}, not an instance",
+                hint=f"For the whole instance write {whole}; single processes: orchestra stop, start, restart, logs.",
+            ) from None
 
     def resolve(self, word: str, *, name: str | None = None, file: str | None = None) -> Target:
         """Return what a word means that is neither a file nor an address. Raises as `targets.resolve` does."""

@@ -212,9 +212,24 @@ def resolve(
     else:
         if name is not None and name != parts[0]:
             raise UsageError(f"`{word}` names instance {parts[0]}, but -n says {name}")
+        _must_not_be_a_process(parts, known, names_of, file, default_file)
         instance, rest = named(known, parts[0]), parts[1:]
     replica = int(rest[1]) if len(rest) == 2 else None
     return _member(instance, rest[0], replica, names_of)
+
+
+def _must_not_be_a_process(
+    parts: Sequence[str], known: Sequence[Known], names_of: NamesOf, file: str | None, default_file: str
+) -> None:
+    """Raise UsageError for NAME.WORD: what follows the name of a process is a number."""
+    if any(item.instance == parts[0] for item in known):
+        return
+    try:
+        clear = clear_instance(known, name=None, file=file, default_file=default_file)
+    except (NotFound, UsageError):
+        return
+    if parts[0] in names_of(clear).processes:
+        raise UsageError(f"`{parts[1]}` is no number of a replica of {parts[0]}", hint=f"Write {parts[0]}.1")
 
 
 def _bare(word: str, known: Sequence[Known], names_of: NamesOf, file: str | None, default_file: str) -> Target:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestra.cli import complete
-from orchestra.cli.exits import ExitCode
+from orchestra.cli.exits import ExitCode, tell
 from orchestra.cli.live import Aim, aim, ask, result_rows, results_table, status_of
 from orchestra.cli.options import FileOption, Format, FormatOption, NameOption, PatienceOption, emit
 from orchestra.cli.state import State, open_state
@@ -81,8 +81,11 @@ def wait(
         emit(results_table(results))
     elif answer.get("ended"):
         emit(f"{goal.name} {answer['state']}, exit status {answer['exit_code']}\n")
+    if of_the_run and not answer.get("ended"):
+        tell(f"{goal.name} has not ended in the time given: it is {answer['state']}\nhelp: orchestra ps {goal.name}")
+        return ExitCode.DEADLINE
     if of_the_run:
-        return ExitCode.OK if answer.get("ended") else ExitCode.DEADLINE
+        return ExitCode.OK
     return status_of(results)
 
 

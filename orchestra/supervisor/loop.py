@@ -39,6 +39,7 @@ from orchestra.supervisor.output import Outputs
 from orchestra.supervisor.reactor import Reactor
 from orchestra.supervisor.requests import Requests
 from orchestra.supervisor.signals import STOP_SIGNALS, signal_name
+from orchestra.supervisor.starting import waits_for
 from orchestra.supervisor.states import FINAL, Phase, Replica, RunPhase, RunState, Who
 from orchestra.supervisor.undeclared import Undeclared
 from orchestra.supervisor.watchers import Watchers, processes_left
@@ -332,7 +333,8 @@ class Supervisor:
             self.state, commands = step(self.state, self.inbox.popleft())
             if self.state.phase is RunPhase.STOPPING is not before:
                 self.undeclared.look()
-            for command in commands:
+            # Signals first: the last of a hundred need not wait for the log lines of all the others.
+            for command in sorted(commands, key=_can_wait):
                 self._obey(command)
             if self.announced and self.state.phase is not before:
                 self.books.change(state=_WORDS[self.state.phase])
@@ -399,6 +401,8 @@ class Supervisor:
             return  # it was dropped in the same step, and the command for that follows
         self.books.note(who, replica)
         self.watchers.recorded(who)
+        if replica.pid is not None:
+            self.undeclared.knows(replica.pid, self.state.graph.label(who))
         if self.pipe_ends is not None and who.process in self.pipe_ends.users:
             self.pipe_ends.needed_by(self._startable())
 
@@ -548,10 +552,10 @@ class Supervisor:
         self.channel.send({"event": "ready", "failed": failed})
 
     def _rows(self) -> list[dict[str, Any]]:
-        """Return the rows of `ps` in the order of the file, also after it was edited."""
-        place = {name: number for number, name in enumerate(self.state.graph.processes)}
-        last = len(place)  # what is still ending, and is no longer in the file
-        return sorted(self.books.processes(), key=lambda row: (place.get(row["name"], last), row["replica"]))
+        """Return the rows of `ps` in the order of the file; last what is still ending, and not in it any more."""
+        state, place = self.state, {name: number for number, name in enumerate(self.state.graph.processes)}
+        rows = sorted(self.books.processes(), key=lambda row: (place.get(row["name"], len(place)), row["replica"]))
+        return [{**row, "reason": row["reason"] or waits_for(state, row["name"], row["replica"])} for row in rows]
 
     def answer(self) -> dict[str, Any]:
         """Return what the control socket says about the run."""
@@ -569,6 +573,10 @@ class Supervisor:
             "started_at": run.started_at,
             "processes": self._rows(),
         }
+
+
+def _can_wait(command: do.Command) -> bool:
+    return not isinstance(command, do.Signal | do.Kill)
 
 
 def supervise(job: Job, channel: Channel, guardian: int) -> int:

@@ -354,7 +354,9 @@ class Requests:
         uses = {}
         for key, word in request.get("uses", {}).items():
             if all(item.key != key for item in self._run.plan.objects):
-                raise NotFound(f"{self._run.plan.instance} has no object `{key}`")
+                known = ", ".join(item.key for item in self._run.plan.objects)
+                hint = f"Objects: {known}." if known else ""
+                raise NotFound(f"{self._run.plan.instance} has no object `{key}`", hint=hint)
             try:
                 uses[key] = Access(word)
             except ValueError:

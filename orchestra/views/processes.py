@@ -10,7 +10,7 @@ from orchestra.views.ansi import PLAIN, Paint
 from orchestra.views.table import Column, render_table
 from orchestra.views.times import clock, rfc3339
 
-KEYS = ("name", "replica", "pid", "state", "exit_code", "signal", "restarts", "started_at", "ended_at")
+KEYS = ("name", "replica", "pid", "state", "exit_code", "signal", "restarts", "started_at", "ended_at", "reason")
 
 # States in which a process exists.
 ALIVE = ("starting", "ready", "running", "stopping")
@@ -47,16 +47,18 @@ def row_content(row: ProcessRow) -> dict[str, Any]:
         "restarts": row.restarts,
         "started_at": row.started_at,
         "ended_at": row.ended_at,
+        "reason": row.reason,
     }
 
 
 def answer(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the `processes` of the JSON answer."""
-    return [{**{key: row.get(key) for key in KEYS}, **_times(row)} for row in rows]
+    return [{**{key: row.get(key) for key in KEYS}, **_times(row), "reason": row.get("reason") or None} for row in rows]
 
 
 def table(rows: Sequence[Mapping[str, Any]], *, now: float, width: int | None = None, paint: Paint = PLAIN) -> str:
-    """Return the table of `orchestra ps`."""
+    """Return the table of `orchestra ps`; the last column, why something is as it is, only where there is a why."""
+    explained = any(row.get("reason") for row in rows)
     columns = [
         Column("process"),
         Column("replica", right=True),
@@ -66,6 +68,7 @@ def table(rows: Sequence[Mapping[str, Any]], *, now: float, width: int | None = 
         Column("restarts", right=True),
         Column("started"),
         Column("ended"),
+        *([Column("reason", shrink=True)] if explained else []),
     ]
     cells = [
         (
@@ -77,6 +80,7 @@ def table(rows: Sequence[Mapping[str, Any]], *, now: float, width: int | None = 
             row.get("restarts"),
             clock(row.get("started_at"), now),
             clock(row.get("ended_at"), now),
+            *([str(row.get("reason") or "").partition("\n")[0]] if explained else []),
         )
         for row in rows
     ]

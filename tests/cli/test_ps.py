@@ -35,6 +35,7 @@ PS = exactly(
             restarts=NUMBER,
             started_at=TIME,
             ended_at=TIME,
+            reason=MAYBE_TEXT,
         ),
     },
 )  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 from orchestra.runplan import WaitFor
 from orchestra.supervisor import commands as do
 from orchestra.supervisor import events as on
-from orchestra.supervisor.starting import words
+from orchestra.supervisor.starting import waits_for, words
 from orchestra.supervisor.states import Phase, Who
 from tests.support.play import Play, logged, plan, spawned
 
@@ -21,6 +21,18 @@ def test_conditions_are_looked_for_once_the_dependencies_are_met() -> None:
     assert do.WatchFor("b") in commands
     assert logged(commands) == ["process.started", "process.waiting"]
     assert spawned(play.feed(on.WaitMet("b"))) == ["b"]
+
+
+def test_it_is_said_what_a_replica_waits_for() -> None:
+    play = Play(plan("a"), plan("b", "a", wait_for=FULL), plan("c", autostart=False))
+    play.feed(on.Begin())
+    assert waits_for(play.state, "b", 1) == "waits for a started"
+    assert waits_for(play.state, "c", 1) == "waits for somebody to start it"
+    play.up("a")
+    assert waits_for(play.state, "a", 1) == ""
+    assert waits_for(play.state, "b", 1) == "waits for jobs: messages 1 or more, table: attached 2"
+    play.feed(on.WaitMet("b"))
+    assert waits_for(play.state, "b", 1) == ""
 
 
 def test_conditions_are_asked_once() -> None:
