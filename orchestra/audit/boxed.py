@@ -58,7 +58,10 @@ def remove(ledger: Ledger, finding: Finding, how: Remove) -> str | None:
     run = None if finding.row is None else ledger.run(finding.row.run)
     if run is None or finding.row is None or not boxes.is_boxed(finding.row, run):
         return how(ledger, finding)
-    return boxes.within(run, partial(_remove_inside, ledger.path, finding, how))
+    try:
+        return boxes.within(run, partial(_remove_inside, ledger.path, finding, how))
+    except KernelError as err:
+        return "" if boxes.way_in(run) is None else err.problem  # its box has ended at this moment, and it as well
 
 
 def end_idle(ledger: Ledger, places: StateDir) -> list[RunRow]:

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from orchestra.audit import boxed
+from orchestra.audit.classify import Classified, Verdict
 from orchestra.audit.report import Finding
 from orchestra.errors import PermissionRefused
 from orchestra.kernel.host import boot_id
+from orchestra.kinds import Family, Holders, Kind
 from orchestra.ledger.journal import Ledger
-from orchestra.ledger.rows import RunRow
+from orchestra.ledger.rows import ObjectRow, RunRow
 from orchestra.objects import boxes
 
 GONE = RunRow("r1", "t", "t", "/t.yaml", "/", "down", 0.0, boot_id(), 0, box_pid=2**22 - 1, box_start=1)
@@ -59,3 +61,14 @@ def test_a_box_that_cannot_be_entered_is_a_gap_and_one_that_ended_meanwhile_is_n
     answers = iter([alive, None])
     monkeypatch.setattr(boxes, "way_in", lambda _run: next(answers))
     assert boxed.look(ledger, lambda _run: False) == ([], ())
+
+
+def test_what_ended_with_its_box_at_this_moment_is_gone_and_no_error(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.begin_run(GONE)
+    row = ObjectRow("r1", "t", "board", Family.POSIX, Kind.SEGMENT, 0o600, "n", 1, 1, 0, "", 1)
+    finding = Finding(row, None, Holders(()), classified=Classified(Verdict.LEAKED, "made by r1"))
+    assert boxed.remove(ledger, finding, lambda _ledger, _finding: None) == ""
+    monkeypatch.setattr(boxes, "way_in", lambda _run: boxes.Box(2**22 - 1, 1))
+    assert "cannot be entered" in (boxed.remove(ledger, finding, lambda _ledger, _finding: None) or "")
