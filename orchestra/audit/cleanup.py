@@ -18,7 +18,7 @@ from orchestra.audit import boxed
 from orchestra.audit.classify import Verdict
 from orchestra.audit.report import Finding
 from orchestra.audit.scan import positions
-from orchestra.errors import KernelError
+from orchestra.errors import KernelError, PermissionRefused
 from orchestra.kernel import inventory
 from orchestra.kernel.exact import Attempt, remove_exact
 from orchestra.kernel.inventory import Seen
@@ -262,6 +262,9 @@ def remove_on_record(
     )  # fmt: skip
     try:
         attempt = remove_exact(ref, identity, **how)
+    except PermissionRefused as err:
+        why = f"the kernel refused: {err.problem}; only its owner and root may remove it"
+        attempt = Attempt(removed=False, why=why)
     except KernelError as err:
         attempt = Attempt(removed=False, why=f"the kernel refused: {err.problem}")
     word = "removed" if attempt.removed else "gone" if attempt.gone else "refused"

@@ -7,6 +7,7 @@ One inventory of each place, one pass over /proc for all of them; then each obje
 from __future__ import annotations
 
 import gc
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,13 +20,14 @@ from orchestra.audit.notes import notes
 from orchestra.audit.report import Finding, Report
 from orchestra.audit.scan import IsLive, Look, judge, look_at_all, positions
 from orchestra.kernel import holders as holding
-from orchestra.kernel import inventory, lease, libc, places, pressure, procfs, traces
+from orchestra.kernel import host, inventory, lease, libc, places, pressure, procfs, traces
 from orchestra.kernel.census import Census, Process, user_name
 from orchestra.kernel.inventory import Inventory, Place, Seen
 from orchestra.kinds import Family, Holder, Holders, Identity, Kind
 from orchestra.ledger.journal import Ledger
 from orchestra.objects.world import KERNEL, World
 
+_CAP_FOWNER, _CAP_SYS_ADMIN = 3, 21  # unlink in a sticky folder; IPC_RMID
 _MEMBERS_ASKED = 64  # of a semaphore set, for the process that changed each last
 
 
@@ -144,6 +146,8 @@ class Findings(Sequence[Finding]):
         obstacle = self._obstacles.get(group, "") if group else ""
         if judged.place.pid is not None:
             obstacle = f"it is in another namespace, {places.name(judged.place)}"
+        elif not self._sky.may_remove(found.seen):
+            obstacle = f"it belongs to {user_name(found.seen.uid)}: only its owner and root may remove it"
         classified = classify_found(found._replace(match=match), judged.reason, holders, obstacle)
         rule = match.rule.id if match is not None else ""
         return Finding(None, None, holders, classified, found.seen, judged.place, rule, group)
@@ -200,6 +204,14 @@ class _Sky:
         self._users: dict[tuple[str, int], tuple[Process, ...]] = {}
         self._known_makers: dict[object, Makers] = {}
         self._sees_all: dict[int, bool] = {}
+        self._me = os.geteuid()
+        self._above_owners = {True: host.has_capability(_CAP_SYS_ADMIN), False: host.has_capability(_CAP_FOWNER)}
+
+    def may_remove(self, seen: Seen) -> bool:
+        """Whether the kernel lets this process remove it: as its owner (System V: or creator), or above owners."""
+        is_sysv = seen.id is not None
+        owners = {seen.uid, getattr(seen.raw, "cuid", seen.uid)}
+        return self._above_owners[is_sysv] or self._me in owners
 
     def gaps(self) -> tuple[str, ...]:
         """Return what the pass could not see."""

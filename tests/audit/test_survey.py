@@ -282,7 +282,9 @@ def test_an_ordinary_user_hears_unknown_and_what_could_not_be_seen() -> None:
         "foreign",
         "attached 1 times by processes that cannot"[:40],
     )
-    assert found["sysv-segment:0x00002002"]["verdict"] == "orphan", "nobody is attached, and its creator is gone"
+    orphan = found["sysv-segment:0x00002002"]
+    assert orphan["verdict"] == "orphan", "nobody is attached, and its creator is gone"
+    assert not orphan["removable"], "the kernel lets only its owner and root"
     assert found["sysv-queue:0x00002001"]["verdict"] == "unknown"
 
 
