@@ -24,7 +24,7 @@ class Draft:
         self.replicas = dict(state.replicas)
         self.pending, self.busy = dict(state.pending), dict(state.busy)
         self.live, self.parked = dict(state.live), dict(state.parked)
-        self.condemned = state.condemned
+        self.condemned = set(state.condemned)
         self.watching, self.waited, self.made = state.watching, state.waited, state.made
         self.change, self.cause, self.failures, self.hurry = state.change, state.cause, state.failures, state.hurry
         self.commands: list[do.Command] = []
@@ -34,7 +34,7 @@ class Draft:
         """Return the state as it is now."""
         return RunState(
             self.graph, self.makers, self.hold, self.phase, self.replicas, self.pending, self.busy, self.live,
-            self.parked, self.condemned, self.watching, self.waited, self.made, self.change, self.cause,
+            self.parked, frozenset(self.condemned), self.watching, self.waited, self.made, self.change, self.cause,
             self.failures, self.hurry,
         )  # fmt: skip
 
@@ -62,7 +62,7 @@ class Draft:
         if replica.phase is not old.phase:
             self.commands.append(do.Record(who))
         if replica.phase not in BUSY:
-            self.condemned -= {who}
+            self.condemned.discard(who)
 
     def change_of(self, who: Who, **changes: Any) -> Replica:
         """Store a replica with these fields changed, and return it."""
@@ -82,7 +82,7 @@ class Draft:
         replica = self.replicas.pop(who)
         self._count(who.process, replica, -1)
         self.parked[who.process] -= replica.parked
-        self.condemned -= {who}
+        self.condemned.discard(who)
         self.changed.append(who.process)
         self.commands.append(do.Drop(who, replica))
 

@@ -352,10 +352,10 @@ def _settle(draft: Draft) -> None:
         _start_and_skip(draft)
     if draft.condemned:
         stopping.ask_those_in_nobodys_way(draft)
-    is_stopping = draft.phase is RunPhase.STOPPING
-    stays_up = draft.change is not None or any(draft.parked.values())
-    if (is_stopping or (draft.phase is RunPhase.UP and not stays_up)) and not any(draft.live.values()):
-        _sweep(draft)
+    if draft.phase in (RunPhase.UP, RunPhase.STOPPING) and not any(draft.live.values()):
+        stays_up = draft.change is not None or any(draft.parked.values())
+        if draft.phase is RunPhase.STOPPING or not stays_up:
+            _sweep(draft)
 
 
 def _sweep(draft: Draft) -> None:
@@ -370,7 +370,7 @@ def _end_with_the_workers(draft: Draft) -> None:
     """A run ends when every process that is not a service has ended, none of them by a person's wish."""
     if not draft.changed or not draft.graph.has_workers or draft.change is not None:
         return
-    workers = [name for name, plan in draft.graph.processes.items() if not plan.service]
+    workers = (name for name, plan in draft.graph.processes.items() if not plan.service)
     if any(draft.live[name] or draft.parked[name] for name in workers) or not any(draft.live.values()):
         return
     stopping.stop_run(draft, Cause("every process that is not a service has ended"))

@@ -64,7 +64,7 @@ def condemn(draft: Draft, candidates: Iterable[Who], *, again: bool = False) -> 
             # what a person stopped stays down, also when something it depends on restarts
             draft.replicas[who] = replace(replica, doomed=True, again=again and not replica.parked)
             if replica.urge is Urge.NONE and not replica.over:
-                draft.condemned |= {who}
+                draft.condemned.add(who)
 
 
 def ask_those_in_nobodys_way(draft: Draft) -> None:
@@ -89,7 +89,7 @@ def ask(draft: Draft, who: Who, replica: Replica, number: int | None = None) -> 
     draft.commands.append(do.StopCommand(who) if by_command else do.Signal(who, number))
     draft.start_timer("grace", who, plan.grace)
     draft.put(who, replace(replica, phase=Phase.STOPPING, urge=Urge.ASKED))
-    draft.condemned -= {who}
+    draft.condemned.discard(who)
 
 
 def kill(draft: Draft, who: Who, replica: Replica, reason: str) -> None:
@@ -100,7 +100,7 @@ def kill(draft: Draft, who: Who, replica: Replica, reason: str) -> None:
     draft.commands.append(do.Kill(who))
     draft.start_timer("abandon", who, ABANDON_AFTER)
     draft.put(who, replace(replica, phase=Phase.STOPPING, urge=Urge.KILLED))
-    draft.condemned -= {who}
+    draft.condemned.discard(who)
 
 
 def kill_all(draft: Draft, reason: str) -> None:

@@ -75,7 +75,8 @@ class Undeclared:
         began = time.monotonic()
         below = procfs.descendants(os.getpid())
         for pid in below:
-            self.knows(pid, procfs.command_of(pid))
+            if not self._pids.get(pid):
+                self._pids[pid] = procfs.command_of(pid)
         wanted = self._fresh() - self._held.keys()
         for pid in below if wanted else ():
             for inode in _inodes(pid, {device for device, _ in wanted}):
