@@ -178,9 +178,6 @@ def _condition(
         if item.family_name in _NAMELESS:
             message = f"{words} has no name that could be looked for: it is there from the start"
             yield document.marks.problem(path, "pointless", message, key=True)
-        elif getattr(waiting, what) is False and not item.foreign:
-            message = "it is made before any process starts, so it always exists"
-            yield document.marks.problem(path, "never_happens", message)
         return
     if item.kind is not _KIND_OF[what]:
         hint = f"`{_OF[item.kind]}` can be asked of it."

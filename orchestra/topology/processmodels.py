@@ -89,7 +89,7 @@ class Ready(Closed):
     tcp: Annotated[int, Typed(values.whole(1, 65535), shapes.whole(1, 65535))] | None = Field(
         default=None, description="A port of 127.0.0.1 or ::1 accepts connections."
     )
-    unix: Annotated[Any, Typed(values.read_directory, shapes.PATH)] | None = Field(
+    unix: Annotated[Any, Typed(values.read_open_path, shapes.PATH)] | None = Field(
         default=None, description="A socket with this path accepts connections."
     )
     exists: Annotated[str, Typed(values.read_text, shapes.TEXT)] | None = Field(
@@ -238,7 +238,7 @@ class Stop(Closed):
 class StdinFile(Closed):
     """Standard input from a file."""
 
-    file: Annotated[Any, Typed(values.read_directory, shapes.PATH)] = Field(description="The file that it reads.")
+    file: Annotated[Any, Typed(values.read_open_path, shapes.PATH)] = Field(description="The file that it reads.")
 
 
 def _read_stdin(value: Any) -> StdinWord:

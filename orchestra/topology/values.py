@@ -182,9 +182,18 @@ def read_path(value: Any) -> str:
 
 def read_directory(value: Any) -> Template:
     """A folder; may hold placeholders."""
+    return _read_path_template(value, "Leave `directory` out: it is the file's own folder then.")
+
+
+def read_open_path(value: Any) -> Template:
+    """The path of a file or a socket; may hold placeholders."""
+    return _read_path_template(value)
+
+
+def _read_path_template(value: Any, hint: str = "") -> Template:
     template = read_template(value)
     if not template:
-        raise fault("bad_value", "a path cannot be empty", "Leave `directory` out: it is the file's own folder then.")
+        raise fault("bad_value", "a path cannot be empty", hint)
     return template
 
 

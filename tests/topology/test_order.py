@@ -118,6 +118,7 @@ processes: {{a: {{command: [x], uses: {uses}, ready: {{fd: {fd}}}}}}}
         ("q: {messages: {min: 10}}", True), ("q: {messages: 11}", False), ("v: {messages: 11}", True),
         ("theirs: {messages: 999}", True), ("set: {value: {index: 1, min: 1}}", True), ("set: {value: 1}", False),
         ("one: {value: 1}", True), ("made: {value: {index: 7, min: 1}}", True), ("made: {exists: false}", True),
+        ("q: {exists: false}", True), ("t: {exists: false}", True),  # a process may remove it
         ("s: {value: {min: 40000}}", True), ("t: {attached: 3}", True), ("a: {blocked_on: set}", True),
     ],
 )  # fmt: skip
