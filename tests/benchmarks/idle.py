@@ -35,7 +35,6 @@ from tests.benchmarks.tools import (
 )
 
 NAMES = (C_FLOOR, PYTHON_FLOOR, UP_DETACHED, UP, CIRCUS_NAME, SUPERVISORD_NAME, HONCHO, S6, S6_LOG_NAME)
-_SETTLED = 3.0  # seconds that a tool gets to fall asleep
 _SWITCHES = re.compile(rb"^(?:non)?voluntary_ctxt_switches:\s+(\d+)", re.MULTILINE)
 _PSS = re.compile(rb"^Pss:\s+(\d+) kB", re.MULTILINE)
 
@@ -61,10 +60,10 @@ class Sleeper:
         """Return the middle of one measure."""
         return statistics.median([getattr(seen, what) for seen in self.samples]) if self.samples else None
 
-    def look(self, bench: Bench, count: int, seconds: float) -> Idle:
+    def look(self, bench: Bench, count: int, seconds: float, settle: float) -> Idle:
         """Have it start `count` children, let it fall asleep, and look at it twice."""
         with self.tool.running(bench, count) as live:
-            harness.pause(_SETTLED)
+            harness.pause(settle)
             pids = self.tool.pids(live)
             before = [(_processor_time(pid), _switches(pid)) for pid in pids]
             began = time.monotonic()
@@ -125,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = harness.options(__doc__ or "", rounds="3")
     parser.add_argument("--children", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=10, help="how long each tool is looked at")
+    parser.add_argument("--settle", type=float, default=5, help="seconds that a tool gets to fall asleep")
     chosen = parser.parse_args(arguments)
     print(f"idle: {harness.machine()}\n")
     with tempfile.TemporaryDirectory(prefix="orct-idle-") as folder:
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     continue
                 harness.progress(f"round {number}/{chosen.rounds}: {name}")
                 try:
-                    sleeper.samples.append(sleeper.look(bench, chosen.children, chosen.seconds))
+                    sleeper.samples.append(sleeper.look(bench, chosen.children, chosen.seconds, chosen.settle))
                 except Unavailable as err:
                     sleeper.problem = str(err)
         harness.progress("")

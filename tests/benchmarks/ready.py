@@ -75,8 +75,8 @@ class Chain:
     def c(self) -> list[float]:
         """Run the chain from a loop in C."""
         program = harness.compiled("chain", self.folder.parent)
-        harness.elapsed([program, str(self.count), self.pacer, str(self.file), str(LEAST), str(MOST)])
-        return self._latencies()
+        argv = [program, str(self.count), self.pacer, str(self.file), str(LEAST), str(MOST)]
+        return self._until_done(argv, dict(os.environ))
 
     def orchestra(self, way: str) -> list[float]:
         """Run the chain by orchestra."""

@@ -35,21 +35,20 @@ SIGNAL = "SIGTERM to the foreground process"
 COMMAND = "its own command"
 BY_SIGNAL = (C_FLOOR, PYTHON_FLOOR, UP, CIRCUS_NAME, HONCHO, SUPERVISORD_NAME, S6, S6_LOG_NAME)
 BY_COMMAND = (UP_DETACHED, CIRCUS_NAME, SUPERVISORD_NAME, S6, S6_LOG_NAME)
-_SETTLED = 0.5  # seconds that a tool gets to fall asleep
 
 
 class Ending:
     """Two cases of one tool and way to end it: all children gone, and the tool too."""
 
-    def __init__(self, bench: Bench, tool: Tool, count: int, way: str) -> None:
-        self._bench, self._tool, self._count, self._way = bench, tool, count, way
+    def __init__(self, bench: Bench, tool: Tool, count: int, way: str, settle: float) -> None:
+        self._bench, self._tool, self._count, self._way, self._settle = bench, tool, count, way, settle
         self._whole = 0.0
         self.gone = Case(f"{tool.name}: {way}", self._measure)
         self.whole = Case(f"{tool.name}: {way}, itself gone", self._last)
 
     def _measure(self) -> float:
         with self._tool.running(self._bench, self._count) as live:
-            harness.pause(_SETTLED)
+            harness.pause(self._settle)
             command = self._tool.stop() if self._way == COMMAND and self._tool.stop is not None else None
             pidfds = [os.pidfd_open(pid) for pid in (*live.children, *self._tool.pids(live))]
             try:
@@ -127,13 +126,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = harness.options(__doc__ or "", rounds="11")
     parser.add_argument("--children", type=int, default=100)
+    parser.add_argument("--settle", type=float, default=1.5, help="seconds that a tool gets to fall asleep")
     chosen = parser.parse_args(arguments)
     print(f"stop: {harness.machine()}\n")
     with tempfile.TemporaryDirectory(prefix="orct-stop-") as name:
         bench = Bench(Path(name))
         offered = tools(bench, chosen.children)
         pairs = [(tool, SIGNAL) for tool in BY_SIGNAL] + [(tool, COMMAND) for tool in BY_COMMAND]
-        found = {(tool, way): Ending(bench, offered[tool], chosen.children, way) for tool, way in pairs}
+        found = {(tool, way): Ending(bench, offered[tool], chosen.children, way, chosen.settle) for tool, way in pairs}
         harness.run([case for end in found.values() for case in (end.gone, end.whole)], chosen.rounds)
         print(report(chosen.children, found), end="")
 

@@ -44,6 +44,28 @@ def test_start(tmp_path: Path) -> None:
     assert "--version to bare Python: <= 1.35x" in printed
 
 
+def test_idle(tmp_path: Path) -> None:
+    printed = program("idle", tmp_path, "--children", "2", "--seconds", "0.1", "--settle", "0.1")
+    assert "not measured: orchestra" not in printed
+    assert "not measured: C" not in printed
+    assert "wake-ups a second: <= 0; here " in printed
+
+
+def test_stop(tmp_path: Path) -> None:
+    printed = program("stop", tmp_path, "--children", "2", "--settle", "0.1")
+    assert "not measured: orchestra" not in printed
+    assert "not measured: C" not in printed
+    assert "the same to C: <= 3x; here " in printed
+
+
+def test_ready(tmp_path: Path) -> None:
+    printed = program("ready", tmp_path, "--links", "3", "--ways", "fd", "notify", "exists", "tcp")
+    assert "not measured: orchestra" not in printed
+    assert "not measured: C" not in printed
+    rows = [line.split() for line in printed.splitlines() if line.startswith("orchestra, ")]
+    assert [(row[1], row[2]) for row in rows] == [("fd", "2"), ("notify", "2"), ("exists", "2"), ("tcp", "2")]
+
+
 @pytest.mark.parametrize("where", [["--shared"], []], ids=["here", "own-namespace"])
 def test_client(tmp_path: Path, where: list[str]) -> None:
     printed = program("client", tmp_path, "--messages", "20", *where)

@@ -1,12 +1,10 @@
 /* The floor of readiness: COUNT pacers, each started by posix_spawn when a newline of the one before has come.
- * usage: chain COUNT PACER FILE LEAST MOST; ends them all when the last one is ready. */
+ * usage: chain COUNT PACER FILE LEAST MOST; then sleeps until a signal. Its group is there to be ended with it. */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -14,8 +12,8 @@ extern char **environ;
 int main(int argc, char **argv)
 {
 	int count = argc == 6 ? atoi(argv[1]) : 0;
-	pid_t *pids = calloc(count + 1, sizeof *pids);
 	char number[16], byte;
+	pid_t pid;
 
 	for (int i = 0; i < count; i++) {
 		char *words[] = { argv[2], "fd", "9", argv[3], number, argv[4], argv[5], NULL };
@@ -29,7 +27,7 @@ int main(int argc, char **argv)
 		snprintf(number, sizeof number, "%d", i);
 		posix_spawn_file_actions_init(&actions);
 		posix_spawn_file_actions_adddup2(&actions, ready[1], 9);
-		if (posix_spawn(&pids[i], argv[2], &actions, NULL, words, environ)) {
+		if (posix_spawn(&pid, argv[2], &actions, NULL, words, environ)) {
 			perror("posix_spawn");
 			return 1;
 		}
@@ -41,9 +39,6 @@ int main(int argc, char **argv)
 		}
 		close(ready[0]);
 	}
-	for (int i = 0; i < count; i++) {
-		kill(pids[i], SIGTERM);
-		waitpid(pids[i], NULL, 0);
-	}
+	pause();
 	return 0;
 }
