@@ -36,6 +36,8 @@ _CLOCK_GRAIN = 1.1  # seconds that a creation time may lie before its moment: wh
 _BREATH = 0.02  # seconds between two looks at our processes while files keep being made …
 _SHARE = 20  # … and this many times as long as the last look took: others may make files all the time
 
+_LATER = 1.0  # seconds until what a look needs is loaded: not while processes start, and not first when all are to stop
+
 Say = Callable[..., None]
 
 
@@ -64,6 +66,7 @@ class Undeclared:
         with suppress(OSError):
             self._changes = Changes(SHM_FOLDER)
             reactor.watch(self._changes.fileno(), lambda: self._changed(reactor))
+        reactor.after("inventory", _LATER, _load)
 
     def knows(self, pid: int, command: str = "") -> None:
         """Take down that a process belongs to the run, living or reaped."""
@@ -174,6 +177,10 @@ class Undeclared:
             object=str(seen.ref), family=seen.family.value, kind=seen.kind.value, name=seen.name, id=seen.id,
             action=action, evidence=new.evidence, reason=why or None,
         )  # fmt: skip
+
+
+def _load() -> None:
+    from orchestra.kernel import inventory  # noqa: F401
 
 
 def _attempt(seen: Seen, after: Inventory) -> Attempt:
