@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.kernel.procfs import environ_of, pids, start_time
+from orchestra.kernel import namespaces
+from orchestra.kernel.procfs import children, command_of, environ_of, pids, start_time
 from orchestra.kinds import Access, Family, Kind
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import OPEN_STATES
+from orchestra.objects import boxes
 from orchestra.runplan import ObjectPlan, ProcessPlan, Use
 from orchestra.statedir import StateDir, take_lock
 from orchestra.supervisor import aftermath
@@ -58,8 +60,7 @@ def watchers(run: Run) -> tuple[int | None, int | None]:
     """Pids of guardian and supervisor, as far as they exist."""
     guardian = run.channel.peer
     assert guardian is not None
-    below = Path(f"/proc/{guardian}/task/{guardian}/children").read_text().split()
-    return guardian, int(below[0]) if below else None
+    return guardian, next((pid for pid in children(guardian) if command_of(pid) != "orchestra-box"), None)
 
 
 def kill(pid: int | None) -> None:
@@ -94,7 +95,8 @@ def members(run: str, pause: select.poll) -> list[int]:
 def test_nothing_survives(tmp_path: Path, stranger: Path, deed: Callable[[Run], None], moment: int) -> None:
     pause = select.poll()
     delay = random.randrange(SPAN)
-    run = start(tmp_path / "home", *plan(), objects=OBJECTS)
+    isolation = "private" if moment % 2 and not namespaces.can_isolate() else "host"
+    run = start(tmp_path / "home", *plan(), objects=OBJECTS, isolation=isolation)
     try:
         pause.poll(delay)
         if moment % 3 == 2:
@@ -115,6 +117,7 @@ def test_nothing_survives(tmp_path: Path, stranger: Path, deed: Callable[[Run], 
                 left = [item for item in ledger.objects(run=row.run) if item.state in OPEN_STATES]
                 assert left == [], f"after {delay} ms"
                 assert aftermath.finish(ledger, row).complete
+                until(lambda row=row: boxes.box_of(row) is None, what=f"the end of its namespace, {delay} ms")  # type: ignore[misc]
         os.close(lock)
     finally:
         run.finish()
