@@ -38,6 +38,10 @@ class Draft:
             self.failures, self.hurry,
         )  # fmt: skip
 
+    def is_to_show(self, who: Who) -> bool:
+        """Whether a replica makes objects that were not looked at since it was launched. The first one makes them."""
+        return who.process in self.makers and who.replica == 1 and who.process not in self.made
+
     # -- replicas ----------------------------------------------------------------------------------------------------
 
     def put(self, who: Who, replica: Replica) -> None:

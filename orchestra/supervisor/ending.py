@@ -37,7 +37,7 @@ def said_ready(draft: Draft, who: Who) -> None:
     """Take a replica's word that it is ready; the objects that it makes are looked at first."""
     draft.cancel_timer("ready", who)
     draft.commands.append(do.ForgetReady(who))
-    if who.process in draft.makers and who.process not in draft.made:
+    if draft.is_to_show(who):
         draft.commands.append(do.Check(who.process))
     else:
         _is_ready(draft, who)
@@ -80,8 +80,7 @@ def conclude(draft: Draft, who: Who) -> None:
 
 def _has_objects_to_show(draft: Draft, who: Who, replica: Replica) -> bool:
     """Whether this was a success, and the objects that the process makes were not looked at yet."""
-    name = who.process
-    return name in draft.makers and name not in draft.made and not replica.verdict and not replica.doomed
+    return draft.is_to_show(who) and not replica.verdict and not replica.doomed
 
 
 def restart_or_fail(draft: Draft, who: Who, replica: Replica, reason: str) -> None:

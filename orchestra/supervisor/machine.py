@@ -123,7 +123,7 @@ def _started(draft: Draft, event: on.Started) -> None:
     plan = draft.plan(who)
     draft.log("process.started", who, pid=event.pid)
     phase = Phase.RUNNING if plan.ready is None else Phase.STARTING
-    is_ready = plan.ready is None and not (who.process in draft.makers and who.process not in draft.made)
+    is_ready = plan.ready is None and not draft.is_to_show(who)
     reached = Reached.READY if is_ready else Reached.STARTED
     replica = replace(replica, phase=phase, pid=event.pid, reached=reached, started_at=event.at)
     draft.put(who, replica)

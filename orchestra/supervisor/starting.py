@@ -48,7 +48,8 @@ def _launch(draft: Draft, whos: list[Who]) -> None:
             doomed=False, parked=False, again=False, rejected="", over=False, reason="", launches=old.launches + 1,
         )  # fmt: skip
         draft.put(who, new)
-        draft.made -= {who.process}  # it may make its objects anew: they are looked at again
+        if who.replica == 1:  # it may make its objects anew: they are looked at again
+            draft.made -= {who.process}
         draft.commands.append(do.Spawn(who))
 
 

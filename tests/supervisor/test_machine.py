@@ -334,6 +334,16 @@ def test_a_maker_that_starts_again_is_looked_at_again() -> None:
     assert play.phase("a") is Phase.FAILED
 
 
+def test_a_maker_that_is_scaled_has_one_replica_that_makes() -> None:
+    play = Play(plan("a", ready=READY), makers=["a"]).start()
+    play.feed(on.BecameReady(Who("a", 1)))
+    play.feed(on.Checked("a"))
+    play.feed(on.ScaleAsked("a", 2, "somebody"))
+    play.feed(on.Started(Who("a", 2), 99, 0.0))
+    assert do.Check("a") not in play.feed(on.BecameReady(Who("a", 2)))
+    assert play.state.replicas[Who("a", 2)].phase is Phase.READY
+
+
 def test_a_maker_without_its_objects_has_failed() -> None:
     play = Play(plan("a"), plan("b", "a", condition="ready"), makers=["a"])
     play.feed(on.Begin())
