@@ -199,7 +199,7 @@ class _Sky:
 
     def __init__(self, found: traces.Traces, census: Census, families: rules.Rules, root: str) -> None:
         self.traces, self.census, self.rules, self.root = found, census, families, root
-        self._complete = found.complete
+        self._complete = found.complete and census.in_first_pid_namespace
         self._no_trace = {True: Reason.NO_TRACE, False: Reason.UNSEEN}
         self._users: dict[tuple[str, int], tuple[Process, ...]] = {}
         self._known_makers: dict[object, Makers] = {}
@@ -222,6 +222,8 @@ class _Sky:
             )
         if found.hidden:
             return ("processes of other users are hidden here (/proc is mounted with hidepid)",)
+        if not self.census.in_first_pid_namespace:
+            return ("processes outside of this pid namespace: they may hold what is in namespaces shared with them",)
         if not found.unseen:
             return ()
         named = ", ".join(f"{pid} ({procfs.command_of(pid, self.root)})" for pid in found.unseen[:3])
@@ -240,7 +242,7 @@ class _Sky:
         known = {(seen.dev, seen.ino) for seen in there.objects if seen.id is None}
         for seen, unlinked in self._unnamed(place, known):
             if (seen.dev, seen.ino) not in ours.inodes:
-                found = Found(seen, held=True, complete=self.traces.complete, unlinked=unlinked)
+                found = Found(seen, held=True, complete=self._complete, unlinked=unlinked)
                 yield Judged(seen, reason_for(found), place, found)
 
     # Names that are gone
@@ -307,7 +309,8 @@ class _Sky:
         attached = seen.attached
         if attached is not None:  # the kernel's own number says more than what we may read
             return attached > 0, True
-        return (place.ipc_ns, seen.kind, seen.id) in self.traces.waiting, self._complete
+        # Whoever used it last is on record with a pid that the kernel translates: 0 when it is of another namespace.
+        return (place.ipc_ns, seen.kind, seen.id) in self.traces.waiting, self.traces.complete
 
     def _by_lease(self, found: Found, place: Place) -> Found | None:
         """Where processes cannot be looked into, a lease tells of a file that would be an orphan whether it is held."""

@@ -5,6 +5,7 @@ Each scene is set in namespaces of its own, so that it is all there is, and noth
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import select
@@ -175,7 +176,9 @@ def test_a_program_of_our_own_that_holds_every_kind_and_is_killed() -> None:
     assert "cannot be told to be gone from here" in dead[f"posix-segment:/torch_{pid}_1"]["evidence"], (
         "processes outside of this pid namespace might use this /dev/shm"
     )
-    assert all(item["holders"] == [] and item["holders_complete"] for item in dead.values())
+    for name, item in dead.items():
+        assert item["holders"] == []
+        assert item["holders_complete"] is name.startswith("sysv"), "somebody outside may hold a file"
 
 
 def test_python_shared_memory_killed_and_files_with_a_pid_in_their_name() -> None:
@@ -286,6 +289,34 @@ def test_an_ordinary_user_hears_unknown_and_what_could_not_be_seen() -> None:
     assert orphan["verdict"] == "orphan", "nobody is attached, and its creator is gone"
     assert not orphan["removable"], "the kernel lets only its owner and root"
     assert found["sysv-queue:0x00002001"]["verdict"] == "unknown"
+
+
+def test_in_a_pid_namespace_somebody_outside_may_hold_anything() -> None:
+    """A process of another pid namespace with the same /dev/shm maps one segment and waits on a queue."""
+
+    def scene() -> list[Any]:
+        child = start(MAKER)
+        reading, writing = os.pipe()
+        namespaces.unshare("pid")
+        inner = os.fork()
+        if inner == 0:
+            namespaces.unshare("mnt")
+            libc.mount("none", "/", None, libc.MS_REC | libc.MS_PRIVATE)
+            libc.mount("proc", "/proc", "proc", 0)
+            os.write(writing, json.dumps([findings(), list(look().gaps)]).encode())
+            os._exit(0)
+        os.close(writing)
+        with open(reading) as file:
+            answer = json.load(file)
+        os.waitpid(inner, 0)
+        kill(child)
+        return [answer]
+
+    ((found, gaps),) = in_box(scene)
+    assert any("processes outside of this pid namespace" in gap for gap in gaps)
+    held = found["posix-segment:/orct.segment"]
+    assert (held["verdict"], held["holders_complete"]) == ("unknown", False)
+    assert "held by nobody" not in held["evidence"]
 
 
 def test_queues_that_our_own_processes_have_open_are_seen_without_a_mount() -> None:
