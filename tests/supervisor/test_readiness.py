@@ -16,6 +16,7 @@ from orchestra.logs.sink import LogFile
 from orchestra.runplan import ProcessPlan, Ready
 from orchestra.supervisor import events as on
 from orchestra.supervisor import notify as notify_module
+from orchestra.supervisor import pattern
 from orchestra.supervisor.errands import Errands, Order
 from orchestra.supervisor.kin import Kin
 from orchestra.supervisor.output import Outputs
@@ -232,7 +233,10 @@ def test_a_launch_that_fails_leaves_nothing(bench: Bench) -> None:
     assert list(bench.folder.glob("notify*")) == []
 
 
-def test_a_pattern_that_never_comes_to_an_end_is_a_failure_and_stalls_nobody(bench: Bench) -> None:
+def test_a_pattern_that_never_comes_to_an_end_is_a_failure_and_stalls_nobody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pattern, "LIMIT", 0.02)
     _, _, kept = bench.launch(Ready("log", pattern="(a+)+$"))
     bench.readiness.watch(A)
     os.write(kept[0], b"fine\n" + b"a" * 60 + b"!\n" * 9)
