@@ -178,7 +178,7 @@ class _Ours(NamedTuple):
     """What the record answers for: these are not judged a second time."""
 
     inodes: frozenset[traces.Inode]
-    numbers: frozenset[tuple[Kind, int]]
+    numbers: frozenset[tuple[int | None, Kind, int]]  # with the IPC namespace: each counts for itself
 
 
 def _ours(
@@ -188,9 +188,12 @@ def _ours(
     known = [look.identity for look in looks if look.row.recorded in judged]
     named = [*known, *(each.identity for each in private)]
     inodes = {(i.st_dev, i.st_ino) for i in named if i is not None and i.st_dev is not None and i.st_ino is not None}
-    inside = [i for i in (each.identity for each in private) if i is not None and i.ipc_ns == here]  # and we are, too
-    numbered = (i for i in [*known, *inside] if i is not None and i.family is Family.SYSV)
-    numbers = {(i.kind, i.id) for i in numbered if i.id is not None}
+    spots = [
+        *((here, i) for i in known),
+        *((i.ipc_ns, i) for i in (each.identity for each in private) if i is not None),
+    ]
+    sysv = [(place, i.kind, i.id) for place, i in spots if i is not None and i.family is Family.SYSV]
+    numbers = {(place, kind, number) for place, kind, number in sysv if number is not None}
     return _Ours(frozenset(inodes), frozenset(numbers))
 
 
@@ -232,12 +235,12 @@ class _Sky:
 
     def judge(self, there: Inventory, ours: _Ours) -> Iterator[Judged]:
         """Yield every object of one place that the record does not answer for, and what there is without a name."""
-        place, here = there.place, there.place.pid is None
+        place = there.place
         for seen in there.objects:
             if seen.id is None:
                 if (seen.dev, seen.ino) not in ours.inodes:
                     yield self._judged(seen, place)
-            elif not here or (seen.kind, seen.id) not in ours.numbers:
+            elif (place.ipc_ns, seen.kind, seen.id) not in ours.numbers:
                 yield self._judged(seen, place)
         known = {(seen.dev, seen.ino) for seen in there.objects if seen.id is None}
         for seen, unlinked in self._unnamed(place, known):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from orchestra.kernel import namespaces
+from orchestra.kernel.host import ipc_namespace_of
 from orchestra.kernel.process import is_running
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import ObjectState, RunRow
@@ -159,6 +161,9 @@ def test_two_copies_with_the_same_names_run_side_by_side(home: Path, tmp_path: P
     inside = orchestra(home, "exec", "one.wait", "--", "env", f"ORCHESTRA_HOME={home}", *again).stdout
     assert inside.count("\nlive ") == 10
     assert inside.count("sysv-") == 4, "what is on record is not found a second time"
+    everywhere = json.loads(orchestra(home, "audit", "--all-namespaces", "--format", "json").stdout)["findings"]
+    boxes = {f"ipc:[{ipc_namespace_of(run.box_pid or 0)}]" for run in runs(home)}
+    assert not [each for each in everywhere if each["namespace"] in boxes and each["run"] is None]
     shell = orchestra(home, "exec", "one.look", "--", "ls", "/dev/shm")
     assert shell.stdout.split() == ["orct.iso-board", "sem.orct.iso-slots"], shell.stderr
     assert [orchestra(home, "down", name).returncode for name in ("one", "two")] == [0, 0]
