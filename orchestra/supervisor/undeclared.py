@@ -34,7 +34,8 @@ if TYPE_CHECKING:  # what looks at all objects is loaded at the end of a run, or
 _MEMBERS_ASKED = 64  # of a semaphore set, for the process that changed each last
 _CLOCK_GRAIN = 1.1  # seconds that a creation time may lie before its moment: whole seconds, of a clock that lags
 _BREATH = 0.02  # seconds between two looks at our processes while files keep being made …
-_SHARE = 20  # … and this many times as long as the last look took: others may make files all the time
+_SHARE = 20  # … and this many times as long as the last look took: others may make files all the time …
+_LONGEST = 0.5  # … but not longer than this: what ends in between is never seen to have had a file
 
 _LATER = 1.0  # seconds until what a look needs is loaded: not while processes start, and not first when all are to stop
 
@@ -86,7 +87,7 @@ class Undeclared:
                 if inode in wanted:
                     self._held.setdefault(inode, pid)
         now = time.monotonic()
-        self._next = now + max(_BREATH, _SHARE * (now - began))
+        self._next = now + min(_LONGEST, max(_BREATH, _SHARE * (now - began)))
 
     def _fresh(self) -> set[Key]:
         """Return the POSIX objects and files that are new since the run began and not its own."""
