@@ -22,6 +22,7 @@ from orchestra.supervisor import events as on
 from orchestra.supervisor.control_server import Client
 from orchestra.supervisor.goals import Before, Verdict
 from orchestra.supervisor.reactor import Reactor
+from orchestra.supervisor.starting import is_waiting_for_a_person, waits_for
 from orchestra.supervisor.states import Phase, Replica, RunPhase, RunState, Who
 
 REPLICAS_MAX = 10_000  # as in a file
@@ -113,7 +114,20 @@ class _Pending:
             found = goals.look(goal, replica, self.before[who], declares_ready=declares)
             if found is not None:
                 self.verdicts[who] = found
+        self._look_at_the_waiting(state)
         return len(self.verdicts) == len(self.wanted)
+
+    def _look_at_the_waiting(self, state: RunState) -> None:
+        """What waits for others has no deadline: it is not waited for in vain, nor once something else has failed."""
+        waiting = {
+            who: words
+            for who, goal in self.wanted.items()
+            if goal == "settled" and who not in self.verdicts and (words := waits_for(state, *who))
+        }
+        lost = {who for who in waiting if is_waiting_for_a_person(state, who.process)}
+        bad = lost or any(verdict.result != goals.OK for verdict in self.verdicts.values())
+        if bad and len(self.verdicts) + len(waiting) == len(self.wanted):
+            self.verdicts |= {who: Verdict(goals.FAILED, words) for who, words in waiting.items()}
 
     def give_up(self, verdict: Verdict) -> None:
         """Judge everything that is open."""

@@ -85,10 +85,20 @@ def waits_for(state: RunState, name: str, number: int) -> str:
     if not replica.wanted:
         return "waits for somebody to start it"
     plan = state.graph.processes[name]
-    unmet = [f"{d.process} {d.condition}" for d in plan.depends_on if not _is_met(state, d)]
+    unmet = [_in_words(state, dependency) for dependency in plan.depends_on if not _is_met(state, dependency)]
     if not unmet and name not in state.waited:
         unmet = [words(condition) for condition in plan.wait_for]
     return f"waits for {', '.join(unmet)}" if unmet else ""
+
+
+def is_waiting_for_a_person(state: RunState, name: str) -> bool:
+    """Whether a process depends on one that a person stopped."""
+    return any(state.parked[dependency.process] for dependency in state.graph.processes[name].depends_on)
+
+
+def _in_words(state: RunState, dependency: Dependency) -> str:
+    stopped = ", which a person stopped" if state.parked[dependency.process] else ""
+    return f"{dependency.process} {dependency.condition}{stopped}"
 
 
 def _never(draft: Draft, dependency: Dependency) -> str:

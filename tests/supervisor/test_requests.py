@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from orchestra.errors import Conflict, NotFound, OrchestraError, UsageError
 from orchestra.kinds import Access, Family, Kind
-from orchestra.runplan import ObjectPlan, ProcessPlan, Ready, Restart, RunPlan
+from orchestra.runplan import ObjectPlan, ProcessPlan, Ready, Restart, RunPlan, WaitFor
 from orchestra.supervisor import commands as do
 from orchestra.supervisor import events as on
 from orchestra.supervisor.change import Difference
@@ -327,6 +327,18 @@ def test_the_command_hears_once_that_everything_is_ready() -> None:
     bench.requests.look()
     bench.requests.look()
     assert [[row["result"] for row in rows] for rows in heard] == [["ok", "failed"]]
+
+
+def test_what_waits_for_others_is_not_waited_for_in_vain() -> None:
+    full = (WaitFor("jobs", "messages", 1),)
+    bench = Bench(plan("a"), plan("b", escalate="ignore"), plan("c", wait_for=full))
+    heard: list[list[dict[str, Any]]] = []
+    bench.requests.watch_start(heard.append)
+    assert heard == []
+    bench.dies("b", code=1, by=None)
+    assert [(row["name"], row["reason"]) for row in heard[0] if row["result"] == "failed"][1:] == [
+        ("c", "waits for jobs: messages 1 or more")
+    ]
 
 
 # -- edited plans ----------------------------------------------------------------------------------------------------
