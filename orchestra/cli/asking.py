@@ -16,10 +16,17 @@ from orchestra.ledger.journal import Ledger
 from orchestra.views.ansi import is_terminal
 
 
-def agreed(question: str, shown: str, *, count: int) -> bool:
-    """Show a list and ask on the terminal whether to go on. Raises UsageError when there is nobody to ask."""
+def objects(count: int) -> str:
+    """Return "1 object", "2 objects"."""
+    return f"{count} object{'' if count == 1 else 's'}"
+
+
+def agreed(question: str, shown: str, *, what: str) -> bool:
+    """Show a list and ask on the terminal whether to go on. Raises UsageError when there is nobody to ask.
+
+    `what` is what the question is about, for that error.
+    """
     if not is_terminal(sys.stdin):
-        what = f"{count} object{'' if count == 1 else 's'}"
         raise UsageError(
             f"{what} would be removed, and there is nobody to ask; nothing was removed",
             hint="--yes removes without a question, --dry-run only lists.",

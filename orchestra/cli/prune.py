@@ -13,13 +13,14 @@ from orchestra.audit.liveness import live_runs
 from orchestra.audit.prune import Left, Pruned, Selection, choose, open_objects, to_json
 from orchestra.audit.prune import prune as remove
 from orchestra.cli import complete
+from orchestra.cli.asking import agreed
 from orchestra.cli.exits import ExitCode, tell
 from orchestra.cli.options import Format, FormatOption, emit
 from orchestra.cli.state import State, open_state
 from orchestra.cli.values import parse_duration
-from orchestra.errors import NotFound, UsageError
+from orchestra.errors import NotFound
 from orchestra.ledger.rows import RunRow
-from orchestra.views.ansi import is_terminal, paint_for, terminal_width
+from orchestra.views.ansi import paint_for, terminal_width
 from orchestra.views.answer import render_json
 from orchestra.views.table import Column, render_table
 from orchestra.views.times import clock, rfc3339
@@ -92,22 +93,9 @@ def _check_names(state: State, names: Iterable[str]) -> None:
 
 def _agreed(found: Pruned) -> bool:
     what = f"{_count(len(found.removed))} ({in_units(found.size)})"
-    if not is_terminal(sys.stdin):
-        raise UsageError(
-            f"{what} would be removed, and there is nobody to ask; nothing was removed",
-            hint="--yes removes without a question, --dry-run only lists.",
-        )
     table = _table([("to remove", row, size, "") for row, size in found.removed])
-    tell(render_table(*table, width=terminal_width(sys.stderr), paint=paint_for(sys.stderr)))
-    sys.stderr.write(f"Remove {what}? [y/N] ")
-    sys.stderr.flush()
-    answer = sys.stdin.readline()
-    if answer.strip().lower() in ("y", "yes"):
-        return True
-    if not answer:  # end of file: the cursor still stands behind the question
-        tell("")
-    tell("nothing was removed")
-    return False
+    shown = render_table(*table, width=terminal_width(sys.stderr), paint=paint_for(sys.stderr))
+    return agreed(f"Remove {what}?", shown, what=what)
 
 
 def _show(done: Pruned, format_: Format, *, dry_run: bool) -> None:

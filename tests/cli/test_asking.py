@@ -42,7 +42,7 @@ def test_nobody_to_ask_is_an_error_that_counts(monkeypatch: pytest.MonkeyPatch) 
     with open(os.devnull) as nobody:
         monkeypatch.setattr("sys.stdin", nobody)
         with pytest.raises(UsageError, match="2 objects would be removed, and there is nobody to ask"):
-            agreed("Remove?", "list", count=2)
+            agreed("Remove?", "list", what="2 objects")
 
 
 def test_a_first_removal_goes_on_record_too(home: Path) -> None:
