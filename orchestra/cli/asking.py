@@ -16,7 +16,7 @@ from orchestra.ledger.journal import Ledger
 from orchestra.views.ansi import is_terminal
 
 
-def objects(count: int) -> str:
+def counted(count: int) -> str:
     """Return "1 object", "2 objects"."""
     return f"{count} object{'' if count == 1 else 's'}"
 

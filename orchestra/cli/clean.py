@@ -18,7 +18,7 @@ from orchestra.audit.report import Finding
 from orchestra.audit.scan import scan
 from orchestra.audit.survey import Findings, survey
 from orchestra.cli import complete
-from orchestra.cli.asking import agreed, declared_in, name_again, objects, on_record
+from orchestra.cli.asking import agreed, counted, declared_in, name_again, on_record
 from orchestra.cli.exits import ExitCode, tell
 from orchestra.cli.options import Format, FormatOption, emit
 from orchestra.cli.state import State, open_state
@@ -147,7 +147,7 @@ def _still(state: State, chosen: Chosen) -> Chosen:
 
 
 def _agreed(chosen: Chosen) -> bool:
-    what = objects(len(chosen.remove))
+    what = counted(len(chosen.remove))
     rows = [("to remove", *_pair(finding), "") for finding in chosen.remove]
     shown = clean_table(rows, width=terminal_width(sys.stderr), paint=paint_for(sys.stderr))
     return agreed(f"Remove {what}?", shown, what=what)

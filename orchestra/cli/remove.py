@@ -15,7 +15,7 @@ from orchestra.audit import boxed
 from orchestra.audit.cleanup import remove_on_record
 from orchestra.audit.liveness import live_runs
 from orchestra.cli import complete
-from orchestra.cli.asking import agreed, name_again, objects, on_record
+from orchestra.cli.asking import agreed, counted, name_again, on_record
 from orchestra.cli.exits import ExitCode
 from orchestra.cli.options import FileOption, Format, FormatOption, NameOption, emit
 from orchestra.cli.state import State, open_state
@@ -81,7 +81,7 @@ def remove(
     with open_state() as state:
         name_again()
         doomed = [_find(state, word, name, file) for word in dict.fromkeys(objects)]
-        if not yes and not agreed(_question(doomed), _list(doomed), what=objects(len(doomed))):
+        if not yes and not agreed(_question(doomed), _list(doomed), what=counted(len(doomed))):
             return ExitCode.FAILED
         with on_record(state) as ledger:
             results = [(each, _remove(ledger, each, insist=force or not yes)) for each in doomed]
