@@ -1,13 +1,13 @@
 """Start one child. Two ways:
 
-*posix_spawn* where no descriptor must be passed: glibc's vfork, with a session of its own, default signals and an
-empty mask. The supervisor has already changed into the child's directory; every descriptor of ours is close-on-exec,
-so nothing needs closing.
+*posix_spawn* where no object is passed as a descriptor, and of what `ready:` needs one at most: glibc's vfork, with a
+session of its own, default signals and an empty mask. The supervisor has already changed into the child's directory;
+every descriptor of ours is close-on-exec, so nothing needs closing.
 
-*fork* where descriptors are passed (they are laid out from 3 upwards and LISTEN_PID must be the child's own pid, which
-only the child knows), where the child gets attributes of its own, or a terminal. After the fork it does nothing but
-system calls on values prepared before. What fails is told through a close-on-exec pipe as stage and errno; an exec that
-worked closes that pipe silently.
+*fork*, some milliseconds more, where objects are passed as descriptors (they are laid out from 3 upwards and LISTEN_PID
+must be the child's own pid, which only the child knows), where the child gets attributes of its own, or a terminal.
+After the fork it does nothing but system calls on values prepared before. What fails is told through a close-on-exec
+pipe as stage and errno; an exec that worked closes that pipe silently.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from orchestra.supervisor.attributes import Step
 
 _NEVER = frozenset({signal.SIGKILL, signal.SIGSTOP})
 _NO_ATTRIBUTES = Attributes()
+_LOW = 256  # no limit on open files is so low, in practice: beyond it, fork says best what is wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,14 @@ def launch(wanted: Launch, *, open_files: tuple[int, int] | None = None) -> int:
     enter(wanted.directory)
     path = executable(wanted.argv[0], wanted.environment)
     steps = steps_of(wanted, open_files)
-    if wanted.passed or wanted.extra_fds or wanted.isolated or wanted.joins or wanted.terminal or steps:
+    if wanted.passed or not _is_simple(wanted.extra_fds) or wanted.isolated or wanted.joins or wanted.terminal or steps:
         return _fork(wanted, path, steps)
     return _spawn(wanted, path)
+
+
+def _is_simple(extra: Mapping[int, int]) -> bool:
+    """Whether posix_spawn can put these descriptors in place: one cannot lie in another's way, nor beyond a limit."""
+    return len(extra) <= 1 and all(FIRST_FD <= number < _LOW for number in extra)
 
 
 def steps_of(wanted: Launch, open_files: tuple[int, int] | None) -> tuple[Step, ...]:
@@ -141,6 +147,7 @@ def _spawn(wanted: Launch, path: str) -> int:
                 (os.POSIX_SPAWN_DUP2, wanted.stdin, 0),
                 (os.POSIX_SPAWN_DUP2, wanted.stdout, 1),
                 (os.POSIX_SPAWN_DUP2, wanted.stderr, 2),
+                *[(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in wanted.extra_fds.items()],
             ],
             setsid=True,
             setsigmask=[],

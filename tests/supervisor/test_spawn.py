@@ -111,6 +111,28 @@ def test_further_descriptors_come_at_exactly_their_numbers(tmp_path: Path, null:
     os.close(read)
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["another-number", "its-own-number"])
+def test_one_further_descriptor_needs_no_fork(
+    tmp_path: Path, null: int, monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    monkeypatch.setattr(spawn, "_fork", None)
+    read, write = os.pipe()
+    (tmp_path / "a").write_text("a")
+    a = os.open(tmp_path / "a", os.O_RDONLY)
+    number = a if own else null
+    script = f"import os; print(os.readlink('/proc/self/fd/{number}')[-1])"
+    environment = {"PATH": os.environ["PATH"]}
+    wanted = Launch(
+        [sys.executable, "-c", script], str(tmp_path), environment, null, write, null, extra_fds={number: a}
+    )
+    pid = launch(wanted)
+    for fd in (write, a):
+        os.close(fd)
+    assert status(pid) == 0
+    assert os.read(read, 100) == b"a\n"
+    os.close(read)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_missing_file(tmp_path: Path, null: int, way: str) -> None:
     error = refused(tmp_path, null, "./none", way=way)
