@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from orchestra.errors import KernelError
 from orchestra.kernel.host import boot_id
 from orchestra.kernel.process import descendants, has_exited, open_process, send_signal
 from orchestra.kernel.procfs import environ_of, pids, process_stat, start_time
@@ -71,16 +72,21 @@ def finish(ledger: Ledger, run: RunRow, *, leak: bool = False, say: teardown.Say
 def _tear_down(ledger: Ledger, run: RunRow, *, leak: bool, say: teardown.Say) -> teardown.Result:
     """Do what `on_down` says, where the objects are: an isolated run has a namespace of its own."""
     failed = run.state in ("failed", "crashed")
-    if boxes.box_of(run) is None:
-        for row in boxes.settle_ended(ledger, run):
-            say("object.gone", **teardown.describe(row))
-        return teardown.apply_on_down(ledger, run.run, failed=failed, leak=leak, say=say)
 
     def inside() -> teardown.Result:
         with Ledger.open(ledger.path) as own:  # a connection must not cross a fork
             return teardown.apply_on_down(own, run.run, failed=failed, leak=leak, say=say)
 
-    return boxes.within(run, inside)
+    if boxes.box_of(run) is not None:
+        try:
+            return boxes.within(run, inside)
+        except KernelError:
+            if boxes.box_of(run) is not None:
+                raise
+            # else it was ending while we looked: whoever was killed had told it to
+    for row in boxes.settle_ended(ledger, run):
+        say("object.gone", **teardown.describe(row))
+    return teardown.apply_on_down(ledger, run.run, failed=failed, leak=leak, say=say)
 
 
 def _remove_sockets(run: RunRow) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from orchestra.errors import KernelError
 from orchestra.kernel.host import boot_id
 from orchestra.kernel.procfs import start_time
 from orchestra.ledger.journal import Ledger
 from orchestra.ledger.rows import ProcessRow, RunRow
+from orchestra.objects import boxes
 from orchestra.supervisor import aftermath
 from tests.support.runs import is_alive
 
@@ -144,3 +146,30 @@ def test_sockets_that_nobody_listens_to_are_removed(scene: Scene, tmp_path: Path
     assert scene.finish().complete
     assert not any(path.exists() for path in stale)
     assert (tmp_path / "notify.txt").exists()
+
+
+def test_a_box_that_ends_while_it_is_looked_into_is_one_that_has_ended(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor was killed right after it had ended the box, which takes a moment to go."""
+    seen = iter([boxes.Box(7, 7)])
+
+    def within(_run: RunRow, _task: object) -> None:
+        raise KernelError("the private namespace of t has ended")
+
+    monkeypatch.setattr(boxes, "box_of", lambda _run: next(seen, None))
+    monkeypatch.setattr(boxes, "within", within)
+    scene.ledger.update_run(RUN, box_pid=7, box_start=7)
+    scene.run = scene.run._replace(box_pid=7, box_start=7)
+    assert scene.finish().complete
+
+
+def test_a_box_that_lives_and_cannot_be_entered_is_an_error(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def within(_run: RunRow, _task: object) -> None:
+        raise KernelError("the namespaces cannot be entered")
+
+    monkeypatch.setattr(boxes, "box_of", lambda run: boxes.Box(7, 7) if run.box_pid else None)
+    monkeypatch.setattr(boxes, "within", within)
+    scene.run = scene.run._replace(box_pid=7, box_start=7)
+    with pytest.raises(KernelError, match="cannot be entered"):
+        scene.finish()
