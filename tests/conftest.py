@@ -64,7 +64,7 @@ class SuiteAudit:
         company = "" if self.alone() else "; another suite runs beside this one"
         return f"leak check: processes, queues, segments, semaphores, sockets{blind}{company}"
 
-    @pytest.hookimpl(tryfirst=True)
+    @pytest.hookimpl(trylast=True)  # when pytest has ended its own workers
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Look again; turn what is left into an error that the summary counts."""
         try:
