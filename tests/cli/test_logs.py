@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import shutil
 import signal
 import subprocess
@@ -147,6 +148,8 @@ def test_following_with_a_reader_that_is_killed_and_started_again(home: Path, tm
         wait_for_line(killed, " 2990")
         killed.kill()
         readers = [asked(*words) for words in questions]
+        for reader in readers:
+            select.select([reader.stdout], [], [], 60)  # what was there when it began is on its way
         person, pipe = asked("--tail", "1"), asked("--tail", "1")
         wait_for_line(person, "")
         person.send_signal(signal.SIGINT)
