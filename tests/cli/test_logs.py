@@ -149,6 +149,7 @@ def test_following_with_a_reader_that_is_killed_and_started_again(home: Path, tm
         killed.kill()
         readers = [asked(*words) for words in questions]
         for reader in readers:
+            assert reader.stdout is not None
             select.select([reader.stdout], [], [], 60)  # what was there when it began is on its way
         person, pipe = asked("--tail", "1"), asked("--tail", "1")
         wait_for_line(person, "")
