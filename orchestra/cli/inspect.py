@@ -12,8 +12,8 @@ from orchestra.cli import complete
 from orchestra.cli.look import look_at
 from orchestra.cli.options import FileOption, Format, FormatOption, NameOption, emit
 from orchestra.cli.state import State, open_state
-from orchestra.cli.targets import is_address, is_file, parse_address
-from orchestra.errors import NotFound, UsageError
+from orchestra.cli.targets import is_address, parse_address
+from orchestra.errors import NotFound
 from orchestra.kernel.holders import holders_of
 from orchestra.kernel.registry import adapter_for
 from orchestra.kinds import Holders, ObjectRef, Stat
@@ -72,17 +72,12 @@ def _by_address(ref: ObjectRef) -> Found:
 
 
 def _declared(state: State, word: str, name: str | None, file: str | None) -> Found:
-    if is_file(word):
-        raise UsageError(f"`{word}` is a file, not an object", hint="For an object of its instance: -f FILE OBJECT")
-    target = state.resolve(word, name=name, file=file)
-    rows = [row for row in state.ledger.objects(run=target.instance.run) if row.key == target.name]
-    if not rows:
-        what = "an instance" if target.name is None else "a process"
-        raise UsageError(f"`{word}` is {what}, not an object", hint=f"`orchestra objects {target.instance.instance}`")
-    run = state.ledger.run(target.instance.run)
+    of_a_file = "For an object of its instance: -f FILE OBJECT"
+    row = state.declared_object(word, name=name, file=file, of_a_file=of_a_file)
+    run = state.ledger.run(row.run)
     if run is None:
-        raise NotFound(f"run {target.instance.run} is not on record any more")
-    seen = look_at(rows[-1:], run)[0]
+        raise NotFound(f"run {row.run} is not on record any more")
+    seen = look_at([row], run)[0]
     ref = ObjectRef(seen.row.family, seen.row.kind, name=seen.row.name, id=seen.row.id)
     return Found(ref if seen.stat is None else seen.stat.ref, seen.row, seen.state, seen.stat, seen.holders)
 

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from orchestra.cli.exits import ExitCode, tell
 from orchestra.cli.options import Format, emit
-from orchestra.cli.state import Instance, State
-from orchestra.cli.targets import Known, is_address, is_file
+from orchestra.cli.state import Instance, State, open_state
+from orchestra.cli.targets import is_address, is_file
+from orchestra.cli.values import parse_optional_duration
 from orchestra.errors import NotFound, UsageError
 from orchestra.statedir import is_locked
 from orchestra.views.ansi import paint_for, terminal_width
@@ -69,11 +70,25 @@ def _one(state: State, word: str, name: str | None, file: str | None) -> tuple[s
     if target.name not in state.names(target.instance).processes:
         raise UsageError(f"`{target.name}` is an object of {target.instance.instance}; this acts on processes")
     number = "" if target.replica is None else f".{target.replica}"
-    return _name(target.instance), f"{target.name}{number}"
+    return target.instance.instance, f"{target.name}{number}"
 
 
-def _name(known: Known) -> str:
-    return known.instance
+def act(
+    command: str,
+    op: str,
+    words: Sequence[str],
+    *,
+    name: str | None,
+    file: str | None,
+    timeout: str | None,
+    format_: Format,
+) -> int:
+    """Have `op` done to the processes that the words of `command` mean, and say what came of it."""
+    seconds = parse_optional_duration(timeout, "--timeout")
+    with open_state() as state:
+        goal = aim(state, words, name=name, file=file)
+        answer = ask(state, goal.instance, op, targets=goal.targets, timeout=seconds)
+    return show_results(command, goal.name, answer["results"], format_)
 
 
 def ask(state: State, instance: Instance, op: str, **fields: Any) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from orchestra.cli.asking import agreed, counted, name_again, on_record
 from orchestra.cli.exits import ExitCode
 from orchestra.cli.options import FileOption, Format, FormatOption, NameOption, emit
 from orchestra.cli.state import State, open_state
-from orchestra.cli.targets import is_address, is_file, parse_address
-from orchestra.errors import NotFound, UsageError
+from orchestra.cli.targets import is_address, parse_address
+from orchestra.errors import NotFound
 from orchestra.kernel.holders import holders_of
 from orchestra.kernel.registry import adapter_for
 from orchestra.kinds import Holders, ObjectRef, Stat
@@ -118,16 +118,11 @@ def _look(ref: ObjectRef) -> tuple[Stat, Holders]:
 
 
 def _declared(state: State, word: str, name: str | None, file: str | None) -> ObjectRow:
-    if is_file(word):
-        raise UsageError(f"`{word}` is a file, not an object", hint="What a file declares: orchestra clean -f FILE")
-    target = state.resolve(word, name=name, file=file)
-    rows = [row for row in state.ledger.objects(run=target.instance.run) if row.key == target.name]
-    if not rows:
-        what = "an instance" if target.name is None else "a process"
-        raise UsageError(f"`{word}` is {what}, not an object", hint=f"`orchestra objects {target.instance.instance}`")
-    if rows[-1].name is None and rows[-1].id is None:
+    of_a_file = "What a file declares: orchestra clean -f FILE"
+    row = state.declared_object(word, name=name, file=file, of_a_file=of_a_file)
+    if row.name is None and row.id is None:
         raise NotFound(f"{word} has no name and no id: it ends with its last holder")
-    return rows[-1]
+    return row
 
 
 def _against(state: State, row: ObjectRow | None, stat: Stat, holders: Holders) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from orchestra.cli.live import aim, ask, show_results
+from orchestra.cli.live import act
 from orchestra.cli.options import FileOption, Format, FormatOption, NameOption, PatienceOption, ProcessArguments
-from orchestra.cli.state import open_state
-from orchestra.cli.values import parse_optional_duration
 
 EXAMPLES = """
 orchestra restart pipeline.worker
@@ -29,8 +27,4 @@ def restart(
     Exit status: 0 they are up, 1 one failed, 4 no such process, 5 the instance is
     being changed or ended, 124 --timeout has passed.
     """
-    seconds = parse_optional_duration(timeout, "--timeout")
-    with open_state() as state:
-        goal = aim(state, targets, name=name, file=file)
-        answer = ask(state, goal.instance, "restart", targets=goal.targets, timeout=seconds)
-    return show_results("restart", goal.name, answer["results"], format_)
+    return act("restart", "restart", targets, name=name, file=file, timeout=timeout, format_=format_)

@@ -22,7 +22,7 @@ from orchestra.cli.targets import (
 )
 from orchestra.errors import NotFound, OrchestraError, UsageError
 from orchestra.ledger.journal import Ledger
-from orchestra.ledger.rows import RUNNING_STATES, ProcessRow, RunRow
+from orchestra.ledger.rows import RUNNING_STATES, ObjectRow, ProcessRow, RunRow
 from orchestra.statedir import StateDir, is_locked
 
 
@@ -96,6 +96,21 @@ class State:
             file=None if file is None else topology_path(file),
             default_file=default_path(),
         )
+
+    def declared_object(self, word: str, *, name: str | None, file: str | None, of_a_file: str) -> ObjectRow:
+        """Return the newest row of the object that a word names; `of_a_file` is the hint for one that is a file.
+
+        Raises UsageError for anything but an object, and as `resolve` does.
+        """
+        if is_file(word):
+            raise UsageError(f"`{word}` is a file, not an object", hint=of_a_file)
+        target = self.resolve(word, name=name, file=file)
+        instance = target.instance.instance
+        rows = [row for row in self.ledger.objects(run=target.instance.run) if row.key == target.name]
+        if not rows:
+            what = "an instance" if target.name is None else "a process"
+            raise UsageError(f"`{word}` is {what}, not an object", hint=f"`orchestra objects {instance}`")
+        return rows[-1]
 
     @cached_property
     def known(self) -> list[Known]:

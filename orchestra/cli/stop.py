@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from orchestra.cli.live import aim, ask, show_results
+from orchestra.cli.live import act
 from orchestra.cli.options import FileOption, Format, FormatOption, NameOption, PatienceOption, ProcessArguments
-from orchestra.cli.state import open_state
-from orchestra.cli.values import parse_optional_duration
 
 EXAMPLES = """
 orchestra stop pipeline.worker      all its replicas
@@ -30,8 +28,4 @@ def stop(
     Exit status: 0 all have ended, 1 one could not be ended, 4 no such process,
     5 the instance is being changed or ended, 124 --timeout has passed.
     """
-    seconds = parse_optional_duration(timeout, "--timeout")
-    with open_state() as state:
-        goal = aim(state, targets, name=name, file=file)
-        answer = ask(state, goal.instance, "stop-processes", targets=goal.targets, timeout=seconds)
-    return show_results("stop", goal.name, answer["results"], format_)
+    return act("stop", "stop-processes", targets, name=name, file=file, timeout=timeout, format_=format_)

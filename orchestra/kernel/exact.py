@@ -21,14 +21,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeAlias
 
 from orchestra.errors import KernelError
-from orchestra.kernel import aside, libc, nodes, registry
+from orchestra.kernel import aside, lease, libc, nodes, registry
 from orchestra.kernel.api import kernel_call
 from orchestra.kernel.holders import holders_of
 from orchestra.kernel.posix_mq import queue_folder
@@ -155,7 +154,7 @@ def _by_name(
     *,
     by_force: bool,
 ) -> Attempt:
-    lease: bool | None = None
+    granted: bool | None = None
     with _opened(ref) as (fd, refused):
         if fd is None and refused == errno.ENOENT:
             return Attempt(removed=False, why=_GONE, gone=True)
@@ -167,20 +166,20 @@ def _by_name(
         if fd is not None and not by_force:
             if is_queue:
                 checkpoint("leased")
-            lease = _take_lease(fd)
-        if lease and is_queue:
+            granted = lease.take(fd)
+        if fd is not None and granted and is_queue:
             # mq_open(2) waits for a lease with the folder locked, and mq_unlink(2) needs that lock: held on to, the
             # lease would stop every queue of the namespace until the kernel breaks it, 45 s later.
-            _give_back(fd)
+            lease.give_back(fd)
             return _unlink_queue(ref, identity, checkpoint)
-        if fd is not None and not is_queue and (lease or by_force):
+        if fd is not None and not is_queue and (granted or by_force):
             checkpoint("leased")
-            return _unlink(ref, identity, fd, checkpoint, leased=bool(lease))
+            return _unlink(ref, identity, fd, checkpoint, leased=bool(granted))
     # Our own descriptor is closed by now: it would count as a holder.
     held = "" if by_force else _in_words(look(identity))
-    if held or lease is False:
+    if held or granted is False:
         return Attempt(removed=False, why=held or _HELD)
-    if not is_queue or lease is None:
+    if not is_queue or granted is None:
         checkpoint("leased")
     return _unlink_queue(ref, identity, checkpoint) if is_queue else _unlink(ref, identity, None, checkpoint)
 
@@ -208,7 +207,8 @@ def _unlink(
             return Attempt(removed=False, why=_MISHAP, gone=True, window=window)
         return Attempt(done, "" if done else _GONE, gone=not done, window=window if done else 0.0)
     finally:
-        _give_back(whole)
+        if whole is not None:
+            lease.give_back(whole)
 
 
 def _unlink_queue(ref: ObjectRef, identity: Identity, checkpoint: Callable[[str], None]) -> Attempt:
@@ -289,28 +289,8 @@ def _opened(ref: ObjectRef) -> Iterator[tuple[int | None, int]]:
             os.close(fd)
 
 
-def _take_lease(fd: int) -> bool | None:
-    """Return whether the lease was granted: False when somebody has the file open, None when none can be had here.
-
-    Whoever opens the file from now on makes the kernel send us SIGURG, which is ignored by default, and waits.
-    """
-    with suppress(OSError):
-        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-    except OSError as err:
-        return False if err.errno == errno.EAGAIN else None
-    return True
-
-
 def _node(found: libc.FileStat) -> _Node:
     return found.st_dev, found.st_ino, found.birth_ns
-
-
-def _give_back(leased: int | None) -> None:
-    if leased is not None:
-        with suppress(OSError):
-            fcntl.fcntl(leased, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
 def _is_it(found: _Node, identity: Identity) -> bool:

@@ -31,19 +31,29 @@ def is_held(path: str, dev: int | None, ino: int | None) -> bool | None:
         found = os.fstat(fd)
         if (found.st_dev, found.st_ino) != (dev, ino):
             return None
-        return _lease_refused(fd)
+        granted = take(fd)
+        if granted:
+            give_back(fd)
+        return None if granted is None else not granted
     finally:
         os.close(fd)
 
 
-def _lease_refused(fd: int) -> bool | None:
-    """Whoever opens the file meanwhile makes the kernel send a signal to us: one that is ignored by default."""
+def take(fd: int) -> bool | None:
+    """Return whether a write lease was granted: False when somebody has the file open, None when none can be had here.
+
+    Whoever opens the file from now on makes the kernel send us SIGURG, which is ignored by default, and waits.
+    """
     with suppress(OSError):
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
     except OSError as err:
-        return True if err.errno == errno.EAGAIN else None
+        return False if err.errno == errno.EAGAIN else None
+    return True
+
+
+def give_back(fd: int) -> None:
+    """Let whoever waits for the file go on."""
     with suppress(OSError):
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    return False

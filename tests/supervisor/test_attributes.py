@@ -18,6 +18,7 @@ from orchestra.runplan import Attributes
 from orchestra.supervisor import spawn
 from orchestra.supervisor.attributes import Identity, steps, variables
 from orchestra.supervisor.spawn import Launch, launch
+from tests.conformance.worlds import in_child
 
 ROOT = Identity(0, 0, ())
 ALL = Attributes(
@@ -141,27 +142,12 @@ def test_a_program_that_only_root_may_execute(tmp_path: Path) -> None:
 
 def as_nobody(work: Callable[[], Any]) -> Any:
     """Return what `work` returns in a child of ours with no privilege."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        answer: Any = "it did not return"
-        try:
-            if os.geteuid() == 0:
-                os.setgroups([])
-                os.setresgid(65534, 65534, 65534)
-                os.setresuid(65534, 65534, 65534)
-            spawn._identity.cache_clear()
-            answer = work()
-        except BaseException as err:
-            answer = repr(err)
-        finally:
-            os.write(write, json.dumps(answer).encode())
-            os._exit(0)
-    os.close(write)
-    with open(read) as pipe:
-        answer = json.load(pipe)
-    os.waitpid(pid, 0)
-    return answer
+
+    def unprivileged() -> Any:
+        spawn._identity.cache_clear()
+        return work()
+
+    return in_child(unprivileged, as_nobody=True)
 
 
 def failure(attributes: Attributes) -> list[Any]:
