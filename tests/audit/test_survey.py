@@ -405,14 +405,16 @@ def test_other_namespaces_with_their_own_objects() -> None:
             namespaces.unshare("pid")
             return start(MAKER)
 
-        with holding(container):
-            return [findings(), [each.to_json() for each in look(all_namespaces=True).findings], os.getpid()]
+        with holding(container) as pid:
+            inside = os.readlink(f"/proc/{pid}/ns/ipc")
+            return [findings(), [each.to_json() for each in look(all_namespaces=True).findings], inside]
 
-    here, everywhere, _ = in_box(scene)
+    here, everywhere, inside = in_box(scene)
     assert here == {}
-    mine = [
+    known = [
         item for item in everywhere if item["name"] == "/orct.segment" or item["key"] in ("0x00001001", "0x00001002")
     ]
+    mine = [item for item in known if item["namespace"] == inside]  # another worker's tests have such boxes too
     assert len(mine) == 3
     assert {item["verdict"] for item in mine} == {"foreign"}
     assert len({item["namespace"] for item in mine}) == 1
